@@ -22,8 +22,8 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
 from pathlib import Path
 
 MAX_EVENT_BYTES = 256 * 1024
@@ -33,6 +33,9 @@ GROUP_FILE = ".group.json"
 """What is known of a group, in its folder. No quoted name begins with a dot, so no stream can take its place."""
 
 STREAM_SUFFIX = ".log"
+
+Reader = Callable[[int, int], bytes]
+"""Reads from a file: how many bytes at most, from which position."""
 
 _ESCAPE = b"\x10"
 _ESCAPED = re.compile(rb"\x10(.?)", re.DOTALL)
@@ -52,7 +55,7 @@ def group_path(root: Path, group: str) -> Path:
 def stream_path(root: Path, group: str, stream: str) -> Path:
     """The file of a log stream: `root/<group>/<each part of the stream's name>.log`.
 
-    Different names always give different paths, none of which leaves `root`, and :func:`unquote` finds the name again.
+    Different names always give different paths, none of which leaves `root`; :func:`extend_name` finds the name again.
     """
     *folders, last = [piece for part in stream.split("/") for piece in _quote(part)]
     return group_path(root, group).joinpath(*folders, last + STREAM_SUFFIX)
@@ -80,15 +83,18 @@ def _quote(name: str) -> tuple[str, ...]:
     return (*pieces, piece)
 
 
-def unquote(path: str) -> str:
-    """The name that a path (relative to its root or group, without the suffix `.log`) was made from."""
-    name = ""
-    for piece in path.split("/"):
-        if piece != "%" and piece.endswith("%"):
-            name += piece[:-1]
-        else:
-            name += ("" if piece == "%" else piece) + "/"
-    return re.sub("%([0-9A-F]{2})", lambda match: chr(int(match[1], 16)), name[:-1])
+def extend_name(name: str, piece: str) -> str:
+    """The name that stands behind one more piece of a path: quoting undone, step by step.
+
+    Begin with the empty string. The result ends with `/` unless the piece is one of several of a long name.
+    """
+    if "%" not in piece:
+        return f"{name}{piece}/"
+    if piece == "%":
+        return name + "/"
+    more = piece.endswith("%")
+    text = re.sub("%([0-9A-F]{2})", lambda match: chr(int(match[1], 16)), piece.removesuffix("%"))
+    return name + text if more else f"{name}{text}/"
 
 
 def is_group(root: Path, group: str) -> bool:
@@ -136,28 +142,30 @@ def timestamp_of(line: bytes) -> int | None:
     return int(digits) if digits.isdigit() else None
 
 
-def last_timestamp(descriptor: int, size: int) -> int:
+def last_timestamp(read: Reader, size: int) -> int:
     """The time of the last event in the first `size` bytes of a file, 0 when there is none."""
-    for line in lines_backward(descriptor, size):
+    for line in lines_backward(read, size):
         at = timestamp_of(line)
         if at is not None:
             return at
     return 0
 
 
-def lines_backward(descriptor: int, end: int, block: int = 64 * 1024) -> Iterator[bytes]:
+def lines_backward(read: Reader, end: int) -> Iterator[bytes]:
     """The lines before byte `end`, last first, without their line feeds. What follows the last line feed comes first
     (empty when `end` is where a line ends)."""
+    block = 4 * 1024
     rest: list[bytes] = []  # Parts of a line whose beginning is not read yet, last first.
     while end > 0:
         start = max(0, end - block)
-        first, *others = os.pread(descriptor, end - start, start).split(b"\n")
+        first, *others = read(end - start, start).split(b"\n")
         if others:
             yield others.pop() + b"".join(reversed(rest))
             yield from reversed(others)
             rest = []
         rest.append(first)
         end = start
+        block = min(block * 4, 1024 * 1024)
     yield b"".join(reversed(rest))
 
 
@@ -169,7 +177,7 @@ class LineWriter:
 
     A carriage return before the line feed is dropped, others stay (progress bars). Nothing here raises because of the
     disk: what could not be written is dropped and counted, and a line says so as soon as writing works again.
-    One writer at a time writes to a stream; readers may read all the while.
+    Readers may read all the while; another writer may append in between (PutLogEvents of a caller).
     """
 
     def __init__(self, path: Path) -> None:
@@ -177,6 +185,7 @@ class LineWriter:
         self._path = path
         self._descriptor = -1
         self._closed = False
+        self._end = 0  # Size of the file when it was last looked at.
         self._last = 0
         self._torn = False  # The file does not end with a line feed.
         self._pending = bytearray()  # An incomplete last line.
@@ -224,8 +233,8 @@ class LineWriter:
         if self._closed:
             return
         self.flush_partial(at)
-        if self._lost_bytes:
-            self._put(b"", at)
+        if self._lost_bytes and self._open():
+            self._put(b"", max(at, self._last))
         self._closed = True
         if self._descriptor >= 0:
             os.close(self._descriptor)
@@ -263,28 +272,24 @@ class LineWriter:
         self.write(data[start:], at)
 
     def _append(self, lines: bytes, at: int) -> None:
-        """Append complete lines, given without the last line feed."""
+        """Append complete lines, given without the last line feed: one write for everything."""
         if _ESCAPE in lines:
             lines = lines.replace(_ESCAPE, b"\x10\x10")
         if b"\r" in lines:
             lines = lines.replace(b"\r\n", b"\n").removesuffix(b"\r")
+        if self._closed or not self._open():
+            self._lost_bytes += len(lines) + 1
+            return
         at = max(at, self._last)
         stamp = b"%d " % at
         self._put(stamp + lines.replace(b"\n", b"\n" + stamp) + b"\n", at)
 
     def _put(self, text: bytes, at: int) -> None:
-        """One write for everything; what does not get into the file is counted as lost."""
-        at = max(at, self._last)
+        """What does not get into the file is counted as lost, and a line says so before whatever is written next."""
         head = b"\n" if self._torn else b""
         if self._lost_bytes:
-            head += b"%d [batchyard] %d bytes of this log were lost here: %s\n" % (
-                at,
-                self._lost_bytes,
-                self._lost_because.encode(),
-            )
-        if self._closed or not self._open():
-            self._lost_bytes += len(text)
-            return
+            lost = f"{at} [batchyard] {self._lost_bytes} bytes of this log were lost here: {self._lost_because}\n"
+            head += lost.encode()
         try:
             written = os.write(self._descriptor, head + text)
         except OSError as error:
@@ -292,6 +297,7 @@ class LineWriter:
             self._lost_because = error.strerror or str(error)
             return
         if written:
+            self._end += written
             self._last = at
             self._torn = (head + text)[written - 1] != 0x0A
         if written >= len(head):
@@ -302,18 +308,20 @@ class LineWriter:
             self._lost_because = os.strerror(errno.ENOSPC)
 
     def _open(self) -> bool:
-        if self._descriptor >= 0:
-            return True
+        """Open the file if need be, and look at its end unless it is as this writer left it."""
         try:
-            try:
-                self._descriptor = _open_for_append(self._path)
-            except FileNotFoundError:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._descriptor = _open_for_append(self._path)
+            if self._descriptor < 0:
+                try:
+                    self._descriptor = _open_for_append(self._path)
+                except FileNotFoundError:
+                    self._path.parent.mkdir(parents=True, exist_ok=True)
+                    self._descriptor = _open_for_append(self._path)
             size = os.lseek(self._descriptor, 0, os.SEEK_END)
-            if size:
-                self._torn = os.pread(self._descriptor, 1, size - 1) != b"\n"
-                self._last = last_timestamp(self._descriptor, size)
+            if size != self._end:
+                read = partial(os.pread, self._descriptor)
+                self._torn = size > 0 and read(1, size - 1) != b"\n"
+                self._last = last_timestamp(read, size)
+                self._end = size
         except OSError as error:
             self._lost_because = error.strerror or str(error)
             return False
