@@ -8,6 +8,7 @@ GET and DELETE read their other members from the query, where a list is a repeat
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote
 
@@ -103,16 +104,23 @@ def _label_member(route: Route) -> dict[str, str]:
 
 
 def _query_members(query: str, shape: type[msgspec.Struct]) -> dict[str, str | list[str]]:
-    lists = {field.encode_name for field in inspect.type_info(shape).fields if _is_list(field.type)}  # type: ignore[attr-defined]
+    lists = _list_members(shape)
     members: dict[str, str | list[str]] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
-        if name in lists:
-            values = members.setdefault(name, [])
-            assert isinstance(values, list)
-            values.append(value)
+        known = members.get(name)
+        if isinstance(known, list):
+            known.append(value)
         else:
-            members[name] = value
+            members[name] = [value] if name in lists else value
     return members
+
+
+@cache
+def _list_members(shape: type[msgspec.Struct]) -> frozenset[str]:
+    """Wire names of the members that are lists."""
+    info = inspect.type_info(shape)
+    assert isinstance(info, inspect.StructType)
+    return frozenset(field.encode_name for field in info.fields if _is_list(field.type))
 
 
 def _is_list(kind: inspect.Type) -> bool:

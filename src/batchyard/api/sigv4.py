@@ -15,7 +15,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -41,6 +41,8 @@ LONGEST_PRESIGNED = 7 * 24 * 3600
 """Seconds that a presigned URL may be valid for."""
 
 _CACHED_SIGNERS = 4096
+_ISO_8601_BASIC = re.compile(r"[0-9]{8}T[0-9]{6}Z")
+_SCOPE_IN_HEADER = re.compile(r"Credential=[^/,]*/[^/,]*/[^/,]*/([^/,]+)")
 
 
 class Credential(msgspec.Struct, frozen=True, kw_only=True):
@@ -293,14 +295,13 @@ def _scope(credential: str) -> tuple[str, str, str, str, str]:
 @lru_cache(maxsize=1024)
 def _timestamp(date: str) -> str:
     """A date as headers give it (ISO 8601 basic, or RFC 1123 in `Date`) in the form that signatures use."""
-    if not re.fullmatch(r"[0-9]{8}T[0-9]{6}Z", date):
-        try:
-            date = parsedate_to_datetime(date).astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-        except (ValueError, OverflowError):
-            raise _not_a_date(date) from None
     try:
+        if not _ISO_8601_BASIC.fullmatch(date):
+            parsed = parsedate_to_datetime(date[:64])
+            date = parsed.replace(tzinfo=parsed.tzinfo or UTC).astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
         _seconds(date)
-    except ValueError:
+    except (ValueError, TypeError, IndexError, OverflowError):
+        # The standard library's parser of e-mail dates lets more than ValueError escape for some broken dates.
         raise _not_a_date(date) from None
     return date
 
@@ -320,10 +321,9 @@ def _stamp(seconds: float) -> str:
 
 def scope_service(request: Request) -> str | None:
     """The service that a request is signed for, as its credential scope says; unchecked, and None when unsigned."""
-    text = request.headers.get("authorization")
-    parameters: dict[str, Any] = dict(parse_qsl(request.query)) if text is None else {}
-    found = re.search(r"Credential=[^/,]*/[^/,]*/[^/,]*/([^/,]+)", text or "")
-    if found:
-        return found[1]
-    parts = str(parameters.get("X-Amz-Credential", "")).split("/")
-    return parts[3] if len(parts) == 5 else None
+    authorization = request.headers.get("authorization")
+    if authorization is not None:
+        found = _SCOPE_IN_HEADER.search(authorization)
+        return found[1] if found else None
+    scope = dict(parse_qsl(request.query)).get("X-Amz-Credential", "").split("/")
+    return scope[3] if len(scope) == 5 else None
