@@ -194,6 +194,14 @@ def test_queries_are_signed_in_any_order_and_encoding(toy: Toy) -> None:
     assert toy.requests[0][0].tag_keys == ["b", "a c", "a:d"]
 
 
+@pytest.mark.parametrize("arn", ["arn:aws:batch:us-east-1:1:job/x", "arn%3Aaws%3Abatch%3Aus-east-1%3A1%3Ajob%2Fx"])
+def test_paths_are_signed_as_they_are_sent(toy: Toy, arn: str) -> None:
+    path = f"/v1/tags/{arn}"
+    headers = signed_headers(b'{"tags":{}}', path=path)
+    assert call(toy, "POST", path, b'{"tags":{}}', headers).status == 200
+    assert toy.requests[0][0].resource_arn == "arn:aws:batch:us-east-1:1:job/x"
+
+
 def test_presigned_urls(toy: Toy, port: int) -> None:
     arn = "arn:aws:batch:us-east-1:123456789012:job-queue/x y"
     url = client(port, "batch").generate_presigned_url(
