@@ -1,0 +1,1 @@
+"""Which job of a queue is next."""

@@ -1,0 +1,308 @@
+"""The control loop: the only place where the kernel meets the store, the engines and the clock.
+
+Everything that may change something goes through one mailbox. The loop takes all that has come in, lets the kernel
+decide, commits what it decided in one transaction (group commit), and only then answers the callers and gives the
+orders to the engines. While the disk is busy the next messages gather. Between two rounds the kernel's state is exactly
+what has been committed, so what is read from it then is never taken back by a crash.
+
+When a commit fails (a full disk), nothing of the round has happened: callers get an error, and the kernel's state is
+rebuilt from the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+from sqlalchemy.exc import SQLAlchemyError
+
+from batchyard.engines.base import Engine, TaskSpec
+from batchyard.kernel.commands import Command, SubmitJob
+from batchyard.kernel.dependencies import missing
+from batchyard.kernel.effects import Effects, Start
+from batchyard.kernel.environment import creates_log_group, environment_of, log_group_of, log_stream_of
+from batchyard.kernel.kernel import Kernel
+from batchyard.kernel.messages import Observation
+from batchyard.kernel.records import Job, Resources, Status
+from batchyard.kernel.refusal import Refusal
+from batchyard.kernel.state import Settings
+from batchyard.kernel.stored import restore
+from batchyard.shapes import batch as shapes
+from batchyard.store.reading import job_details
+from batchyard.store.store import Store
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+DETAILS_KEPT = 1024
+"""Details of recently submitted jobs that are kept at hand, so that a job that starts at once is not read back."""
+
+
+class Unavailable(Exception):
+    """The request could not be carried out for the moment; nothing has changed."""
+
+
+class Request(msgspec.Struct):
+    """A command, or a question to the kernel, whose caller waits for the answer."""
+
+    ask: Command | Callable[[Kernel], Any]
+    answer: asyncio.Future[Any]
+
+
+class ControlLoop:
+    """See the module's text."""
+
+    def __init__(
+        self, settings: Settings, store: Store, engines: dict[str, Engine], clock: Callable[[], int] | None = None
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._engines = engines
+        self._clock = clock or _milliseconds
+        self._mailbox: list[Request | Observation] = []
+        self._mail = asyncio.Event()
+        self._details: dict[int, shapes.JobDetail] = {}
+        self._stopping = False
+        self._capacities: dict[str, tuple[Resources, int]] = {}
+        self.kernel = Kernel(settings)
+
+    async def open(self) -> None:
+        """Connects the engines, restores the state, and finds the tasks that were running before."""
+        for name, engine in self._engines.items():
+            capacity = await engine.open(self.post)
+            resources = Resources(int(capacity.vcpus * 1000), capacity.memory, capacity.gpus)
+            self._capacities[name] = (resources, capacity.lead)
+        self._restore()
+        for name, engine in self._engines.items():
+            await engine.reconcile(self._expected(name))
+
+    async def run(self) -> None:
+        """Works until `stop`."""
+        try:
+            while not self._stopping:
+                await self._next_mail()
+                await self._round()
+        finally:
+            self._refuse_the_rest()
+
+    def stop(self) -> None:
+        """Ends `run` after the present round."""
+        self._stopping = True
+        self._mail.set()
+
+    def post(self, observation: Observation) -> None:
+        """Takes in an engine's observation."""
+        self._mailbox.append(observation)
+        self._mail.set()
+
+    async def command(self, command: Command) -> Any:
+        """Carries out a command; returns its answer once it is durable. Raises `Refusal` or `Unavailable`."""
+        return await self._ask(command)
+
+    async def query(self, question: Callable[[Kernel], T]) -> T:
+        """Answers a question from the kernel's state, everything acknowledged before included."""
+        answer: T = await self._ask(question)
+        return answer
+
+    async def _ask(self, ask: Command | Callable[[Kernel], Any]) -> Any:
+        if self._stopping:
+            raise Unavailable("The server is stopping.")
+        request = Request(ask, asyncio.get_running_loop().create_future())
+        self._mailbox.append(request)
+        self._mail.set()
+        return await request.answer
+
+    async def _next_mail(self) -> None:
+        due = self.kernel.next_wakeup(self._clock())
+        if self._mailbox or self._stopping:
+            return
+        delay = None if due is None else max(0, due - self._clock()) / 1000
+        try:
+            async with asyncio.timeout(delay):
+                await self._mail.wait()
+        except TimeoutError:
+            pass
+
+    async def _round(self) -> None:
+        self._mail.clear()
+        mail, self._mailbox = self._mailbox, []
+        answers: list[tuple[asyncio.Future[Any], Any]] = []
+        questions: list[Request] = []
+        for message in mail:
+            if not isinstance(message, Request):
+                self.kernel.apply(message, self._clock())
+            elif callable(message.ask):
+                questions.append(message)
+            else:
+                await self._carry_out(message, message.ask, answers)
+        self.kernel.step(self._clock())
+        effects = self.kernel.take_effects()
+        if effects.durable and not await self._commit(effects, [*answers, *((ask.answer, None) for ask in questions)]):
+            return
+        for future, answer in answers:
+            _resolve(future, answer)
+        for question in questions:
+            self._answer(question)
+        self._act(effects)
+
+    async def _carry_out(
+        self, request: Request, command: Command, answers: list[tuple[asyncio.Future[Any], Any]]
+    ) -> None:
+        try:
+            if isinstance(command, SubmitJob):
+                command = await self._with_facts(command)
+            answers.append((request.answer, self.kernel.apply(command, self._clock())))
+        except Refusal as refusal:
+            _fail(request.answer, refusal)
+        except SQLAlchemyError as error:
+            logger.error("a look-up failed: %s", error)
+            _fail(request.answer, Unavailable("The store could not be read."))
+
+    async def _with_facts(self, command: SubmitJob) -> SubmitJob:
+        """With what is known of dependencies that the kernel no longer holds."""
+        unknown = missing(self.kernel.state, command.request.depends_on)
+        if not unknown:
+            return command
+        pending = self.kernel.take_effects()
+        if pending.durable:
+            await self._store.save(pending)
+        self._put_back(pending)
+        return msgspec.structs.replace(command, facts=await self._store.facts(unknown))
+
+    def _put_back(self, saved: Effects) -> None:
+        """Keeps the orders of effects whose rows have been committed ahead of the round's end."""
+        effects = self.kernel.state.effects
+        effects.start += saved.start
+        effects.stop += saved.stop
+        for name, ids in saved.acknowledge.items():
+            effects.acknowledge.setdefault(name, []).extend(ids)
+        self._keep_details(saved)
+
+    async def _commit(self, effects: Effects, callers: Sequence[tuple[asyncio.Future[Any], Any]]) -> bool:
+        try:
+            await self._store.save(effects)
+        except SQLAlchemyError as error:
+            logger.error("a commit failed, nothing of it has happened: %s", error)
+            for future, _ in callers:
+                _fail(future, Unavailable("The store could not be written; nothing has changed."))
+            await self._start_over()
+            return False
+        self._keep_details(effects)
+        return True
+
+    async def _start_over(self) -> None:
+        """Rebuilds the kernel's state from the store; engines are asked again for what they know."""
+        while True:
+            try:
+                self._restore()
+                break
+            except SQLAlchemyError as error:
+                logger.error("the store could not be read: %s", error)
+                await asyncio.sleep(1)
+        for name, engine in self._engines.items():
+            await engine.reconcile(self._expected(name))
+
+    def _restore(self) -> None:
+        self.kernel = Kernel(self._settings)
+        for name, (resources, lead) in self._capacities.items():
+            self.kernel.add_instance(name, resources, lead)
+        restore(self.kernel.state, self._store.load(), self._clock())
+
+    def _expected(self, engine: str) -> list[str]:
+        state = self.kernel.state
+        ids: list[str] = []
+        for task_id, job in list(state.tasks.items()):
+            assert job.task is not None
+            instance = state.instances.get(job.task.instance)
+            if instance is not None and instance.engine == engine:
+                ids.append(task_id)
+        return ids
+
+    def _keep_details(self, effects: Effects) -> None:
+        for seq, detail in effects.details:
+            self._details[seq] = detail
+        while len(self._details) > DETAILS_KEPT:
+            del self._details[next(iter(self._details))]
+
+    def _answer(self, question: Request) -> None:
+        assert callable(question.ask)
+        try:
+            _resolve(question.answer, question.ask(self.kernel))
+        except Exception as error:
+            _fail(question.answer, error)
+
+    def _act(self, effects: Effects) -> None:
+        """Gives the engines their orders: everything in them is durable now."""
+        for name, ids in effects.acknowledge.items():
+            self._engines[name].acknowledge(ids)
+        if effects.start:
+            self._start(effects.start)
+        for order in effects.stop:
+            self._engines[order.engine].stop(order.task_id, order.grace_seconds)
+        for name, ids in effects.recall.items():
+            self._engines[name].recall(ids)
+
+    def _start(self, orders: list[Start]) -> None:
+        details = self._details_of({(order.job.parent or order.job).seq for order in orders})
+        by_engine: dict[str, list[TaskSpec]] = {}
+        for order in orders:
+            job = order.job
+            if job.task is None or job.task.id != order.task_id:
+                continue
+            container = details[(job.parent or job).seq].container
+            assert container is not None
+            by_engine.setdefault(order.engine, []).append(task_spec(job, container))
+        for name, tasks in by_engine.items():
+            self._engines[name].start(tasks)
+
+    def _details_of(self, seqs: set[int]) -> dict[int, shapes.JobDetail]:
+        found = {seq: detail for seq in seqs if (detail := self._details.get(seq)) is not None}
+        unknown = seqs - found.keys()
+        if unknown:
+            found |= self._store.read_now(lambda connection: job_details(connection, sorted(unknown)))
+        for seq in unknown:
+            self._details[seq] = found[seq]
+        return found
+
+    def _refuse_the_rest(self) -> None:
+        for message in self._mailbox:
+            if isinstance(message, Request):
+                _fail(message.answer, Unavailable("The server is stopping."))
+
+
+def task_spec(job: Job, container: shapes.ContainerDetail) -> TaskSpec:
+    """What an engine needs to run the current attempt of a job."""
+    assert job.task is not None
+    return TaskSpec(
+        task_id=job.task.id,
+        job_id=job.id,
+        container=container,
+        environment=environment_of(job, job.task, container),
+        vcpus=job.resources.milli_vcpus / 1000,
+        memory=job.resources.memory,
+        gpus=job.resources.gpus,
+        log_group=log_group_of(container),
+        log_stream=log_stream_of(job, job.task.id),
+        create_log_group=creates_log_group(container),
+    )
+
+
+def _resolve(future: asyncio.Future[Any], answer: Any) -> None:
+    if not future.done():
+        future.set_result(answer)
+
+
+def _fail(future: asyncio.Future[Any], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)
+
+
+def _milliseconds() -> int:
+    return time.time_ns() // 1_000_000
+
+
+__all__ = ["ControlLoop", "Status", "Unavailable", "task_spec"]

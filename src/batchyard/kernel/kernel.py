@@ -1,0 +1,173 @@
+"""The way into the kernel: messages in, effects out.
+
+    kernel.apply(message, now)   changes the state; answers a command or raises `Refusal` (then nothing has changed)
+    kernel.step(now)             lets time pass and work be placed
+    kernel.take_effects()        what is to be committed, and then done
+
+The control loop commits the effects before it acts on them. The simulator and the tests drive the same methods.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop
+from typing import Any
+
+from batchyard.kernel import lifecycle, waiting
+from batchyard.kernel.commands import Command, handle
+from batchyard.kernel.effects import Effects, Wait
+from batchyard.kernel.environments import complete_environments, environments_due
+from batchyard.kernel.identifiers import instance_id_of
+from batchyard.kernel.messages import (
+    Observation,
+    TaskExited,
+    TaskLost,
+    TaskRecalled,
+    TaskStarted,
+    TaskUnknown,
+)
+from batchyard.kernel.ordering import fifo
+from batchyard.kernel.placement import find_place
+from batchyard.kernel.queues import complete_queues, queues_due
+from batchyard.kernel.records import HeadWait, Instance, JobQueue, Resources, Status
+from batchyard.kernel.state import Settings, State
+
+STARTS_A_STEP = 1000
+"""A cap on the work of one round: a thousand starts, then the effects are committed, then the next."""
+NOTEWORTHY_WAIT = 1000
+"""Milliseconds for which a reason must have held up a queue before it is written to the history."""
+STANDSTILL = 1000
+"""Milliseconds without an end on an instance after which what was handed over ahead is taken back."""
+
+
+class Kernel:
+    """Holds the state; see the module's text."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.state = State(settings=settings)
+        self._unfinished_round = False
+
+    def apply(self, message: Command | Observation, now: int) -> Any:
+        """Takes in one message. Answers a command; raises `Refusal` for one that breaks a rule."""
+        match message:
+            case TaskStarted():
+                lifecycle.started(self.state, message.task_id, message.at)
+            case TaskExited():
+                lifecycle.exited(
+                    self.state, message.task_id, message.at, message.exit_code, message.reason, message.started_at
+                )
+            case TaskLost():
+                lifecycle.lost(self.state, message.task_id, message.at)
+            case TaskUnknown():
+                lifecycle.unknown(self.state, message.task_id, now)
+            case TaskRecalled():
+                lifecycle.recalled(self.state, message.task_id, now)
+            case _:
+                answer = handle(self.state, message, now)
+                lifecycle.settle(self.state, now)
+                return answer
+        lifecycle.settle(self.state, now)
+        return None
+
+    def add_instance(self, engine: str, capacity: Resources, lead: int) -> None:
+        """An engine has come up with this much to offer."""
+        instance_id = instance_id_of(engine)
+        known = self.state.instances.get(instance_id)
+        if known is not None:
+            known.capacity, known.lead = capacity, lead
+        else:
+            self.state.instances[instance_id] = Instance(id=instance_id, engine=engine, capacity=capacity, lead=lead)
+        for queue in self.state.queues.values():
+            fifo.reconsider(queue)
+
+    def step(self, now: int) -> None:
+        """Lets time pass (time-outs, status changes that are due), then places jobs, queue by queue in descending order of
+        priority."""
+        state = self.state
+        complete_environments(state, now)
+        complete_queues(state, now)
+        while state.deadlines and state.deadlines[0][0] <= now:
+            lifecycle.time_out(state, heappop(state.deadlines)[1])
+        self._recall_standing_lines(now)
+        budget = STARTS_A_STEP
+        for queue in sorted(state.queues.values(), key=lambda queue: -(queue.detail.priority or 0)):
+            budget = self._place_from(queue, budget, now)
+        self._unfinished_round = budget == 0
+        self._explain_newcomers()
+        lifecycle.settle(state, now)
+
+    def _place_from(self, queue: JobQueue, budget: int, now: int) -> int:
+        """Starts jobs of one queue until its head has to wait. Returns what is left of the round's budget."""
+        while budget:
+            job = fifo.head(queue)
+            if job is None:
+                queue.wait = None
+                return budget
+            place = find_place(self.state, job)
+            if place is not None:
+                lifecycle.start(self.state, job, place, now)
+                fifo.take(queue)
+                budget -= 1
+                continue
+            never = waiting.never_fits(self.state, queue, job.resources)
+            if never is None:
+                self._note_wait(queue, waiting.head_reason(self.state, queue, job.resources), now)
+                return budget
+            fifo.set_aside(queue)
+            if job.status_reason != never.status_reason:
+                job.status_reason = never.status_reason
+                self.state.save(job)
+        return budget
+
+    def _note_wait(self, queue: JobQueue, reason: waiting.Reason, now: int) -> None:
+        if queue.wait is None or queue.wait.kind != reason.kind:
+            queue.wait = HeadWait(reason.kind, now)
+        elif not queue.wait.written and now - queue.wait.since >= NOTEWORTHY_WAIT:
+            queue.wait.written = True
+            self.state.effects.waits.append(Wait(queue.name, queue.wait.since, reason.text))
+
+    def _recall_standing_lines(self, now: int) -> None:
+        for instance in self.state.instances.values():
+            if instance.line and now - instance.moved_at >= STANDSTILL:
+                instance.moved_at = now
+                recalled = self.state.effects.recall.setdefault(instance.engine, [])
+                recalled += [job.task.id for job in instance.line if job.task is not None]
+
+    def _explain_newcomers(self) -> None:
+        """Says in the history why a job that has just become RUNNABLE did not start at once."""
+        newcomers, self.state.newcomers = self.state.newcomers, []
+        reasons: dict[tuple[str, Resources], str] = {}
+        for job, transition in newcomers:
+            if job.status is not Status.RUNNABLE or transition.reason is not None:
+                continue
+            key = (job.queue.name, job.resources)
+            if key not in reasons:
+                reasons[key] = self._reason_text(job.queue, job.resources)
+            transition.reason = reasons[key]
+
+    def _reason_text(self, queue: JobQueue, wanted: Resources) -> str:
+        never = waiting.never_fits(self.state, queue, wanted)
+        if never is not None:
+            return never.text
+        first = fifo.head(queue)
+        return waiting.head_reason(self.state, queue, first.resources if first else wanted).text
+
+    def take_effects(self) -> Effects:
+        """What has been decided since the last call."""
+        effects, self.state.effects = self.state.effects, Effects()
+        return effects
+
+    def next_wakeup(self, now: int) -> int | None:
+        """When `step` should be called though nothing happens, in milliseconds since the epoch; None: not at all."""
+        state = self.state
+        if self._unfinished_round:
+            return now
+        times = [*environments_due(state), *queues_due(state)]
+        if state.deadlines:
+            times.append(state.deadlines[0][0])
+        times += [
+            queue.wait.since + NOTEWORTHY_WAIT
+            for queue in state.queues.values()
+            if queue.wait is not None and not queue.wait.written
+        ]
+        times += [instance.moved_at + STANDSTILL for instance in state.instances.values() if instance.line]
+        return min(times, default=None)

@@ -1,0 +1,422 @@
+"""The life of a job: accepted, released, started, ended, retried; cancelled or terminated.
+
+Plain functions over the state. Whatever ends goes on `state.settling`, and :func:`settle` tells those who wait for it,
+one after another and never by recursion, so that a chain of a hundred thousand dependent jobs can fail at once.
+Sources: User Guide "Job states", "Array jobs", "Automated job retries", "Job timeouts"; model `CancelJob`, `TerminateJob`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from heapq import heappush
+
+from batchyard.kernel import arrays
+from batchyard.kernel.dependencies import FAILED_REASON, Outlook, register
+from batchyard.kernel.effects import Start, Stop
+from batchyard.kernel.environment import log_stream_of
+from batchyard.kernel.ordering import fifo
+from batchyard.kernel.placement import Place, release_room, take_room
+from batchyard.kernel.records import Array, Ending, Job, Status, Task
+from batchyard.kernel.retries import TIMED_OUT, AttemptEnd, wants_retry
+from batchyard.kernel.state import Settled, State
+from batchyard.shapes import batch as shapes
+
+EXITED = "Essential container in task exited"
+FAILED_TO_START = "Task failed to start"
+ARRAY_CHILD_FAILED = "Array Child Job failed"
+
+
+def accept(state: State, job: Job, outlook: Outlook, now: int) -> None:
+    """A new job: SUBMITTED, and at once PENDING or RUNNABLE, or FAILED when a dependency has failed already."""
+    state.jobs[job.id] = job
+    job.queue.unfinished += 1
+    state.enter(job, Status.SUBMITTED, now)
+    if outlook.failed:
+        fail_waiting(state, job, FAILED_REASON, now)
+        return
+    register(job, outlook)
+    if job.array is not None:
+        state.enter(job, Status.PENDING, now)
+        fail_children(state, job, sorted(outlook.failed_children), FAILED_REASON, now)
+    if job.status.terminal:
+        return
+    if job.open_dependencies == 0:
+        release(state, job, now)
+    elif job.array is None:
+        state.enter(job, Status.PENDING, now)
+
+
+def release(state: State, job: Job, now: int) -> None:
+    """Every dependency of the job as a whole is satisfied."""
+    if job.array is None:
+        state.enter(job, Status.RUNNABLE, now)
+        fifo.enqueue(job.queue, job)
+        return
+    arrays.release(job.array, now)
+    state.save(job)
+    if arrays.next_ready(job.array) is not None:
+        fifo.enqueue(job.queue, job)
+
+
+def start(state: State, job: Job, place: Place, now: int) -> None:
+    """Begins an attempt of the job at the head of its queue (for an array: of its next child)."""
+    if job.array is not None:
+        job = _touch_next_child(state, job)
+    job.attempt += 1
+    job.started_at = job.stopped_at = None
+    task_id = job.task_id
+    job.task = Task(id=task_id, instance=place.instance.id, environment=place.environment.name, ahead=place.ahead)
+    state.tasks[task_id] = job
+    take_room(place, job, now)
+    _enter(state, job, Status.STARTING, now)
+    state.effects.start.append(Start(place.instance.engine, job, task_id, job.attempt))
+
+
+def _touch_next_child(state: State, parent: Job) -> Job:
+    array = parent.array
+    assert array is not None
+    index = arrays.next_ready(array)
+    assert index is not None
+    if array.ready is not None:
+        array.ready.popleft()
+    return arrays.child_of(parent, index, state.take_seq())
+
+
+def started(state: State, task_id: str, at: int) -> None:
+    """The engine says that a task's program runs."""
+    job = state.tasks.get(task_id)
+    if job is None or job.task is None or job.status is not Status.STARTING:
+        return
+    job.started_at = at
+    _enter(state, job, Status.RUNNING, at)
+    if job.timeout is not None:
+        heappush(state.deadlines, (at + 1000 * job.timeout, task_id))
+
+
+def exited(
+    state: State, task_id: str, at: int, exit_code: int | None, reason: str | None, started_at: int | None
+) -> None:
+    """The engine says that a task has ended, or could not begin."""
+    job = state.tasks.get(task_id)
+    if job is None or job.task is None:
+        return
+    if started_at is not None and job.status is Status.STARTING:
+        started(state, task_id, started_at)
+    _note_run_time(state, job, at)
+    succeeded = exit_code == 0 and job.task.ending is None
+    status_reason = job.task.ending_reason or (EXITED if job.started_at is not None else FAILED_TO_START)
+    _end_attempt(state, job, at, succeeded, AttemptEnd(status_reason, reason, exit_code))
+
+
+def lost(state: State, task_id: str, at: int) -> None:
+    """The engine can't account for a task that may have run: its host has failed."""
+    job = state.tasks.get(task_id)
+    if job is None or job.task is None:
+        return
+    text = f"Host EC2 (instance {job.task.instance}) terminated."
+    _end_attempt(state, job, at, False, AttemptEnd(job.task.ending_reason or text))
+
+
+def unknown(state: State, task_id: str, now: int) -> None:
+    """The engine has never begun this task: the same order is given again, or dropped when it is to end anyway."""
+    job = state.tasks.get(task_id)
+    if job is None or job.task is None:
+        return
+    engine = state.instances[job.task.instance].engine
+    if job.task.ending is not None:
+        _end_attempt(state, job, now, False, AttemptEnd(job.task.ending_reason))
+    else:
+        state.effects.start.append(Start(engine, job, task_id, job.attempt))
+
+
+def recalled(state: State, task_id: str, now: int) -> None:
+    """A task handed over ahead has come back unbegun: its job waits again, at the front, and the attempt does not count."""
+    job = state.tasks.pop(task_id, None)
+    if job is None or job.task is None:
+        return
+    ending = job.task.ending
+    reason = job.task.ending_reason
+    release_room(state, job, now)
+    job.task = None
+    job.attempt -= 1
+    if ending is not None or job.closed:
+        finish(state, job, Status.FAILED, reason, now)
+    else:
+        _wait_again(state, job, None, now)
+
+
+def _end_attempt(state: State, job: Job, at: int, succeeded: bool, end: AttemptEnd) -> None:
+    task = job.task
+    assert task is not None
+    del state.tasks[task.id]
+    state.effects.acknowledge.setdefault(state.instances[task.instance].engine, []).append(task.id)
+    release_room(state, job, at)
+    job.stopped_at = at
+    job.attempts = [*(job.attempts or ()), _attempt_detail(state, job, task, at, end)]
+    job.task = None
+    if succeeded:
+        finish(state, job, Status.SUCCEEDED, end.status_reason, at)
+        return
+    timed_out = task.ending is Ending.TIMEOUT
+    final = task.ending is Ending.TERMINATED or job.closed
+    if not final and wants_retry(
+        job.retry, job.attempt, AttemptEnd(end.status_reason, end.reason, end.exit_code, timed_out)
+    ):
+        _wait_again(state, job, end.status_reason, at)
+    else:
+        finish(state, job, Status.FAILED, end.status_reason, at)
+
+
+def _attempt_detail(state: State, job: Job, task: Task, at: int, end: AttemptEnd) -> shapes.AttemptDetail:
+    return shapes.AttemptDetail(
+        container=shapes.AttemptContainerDetail(
+            container_instance_arn=container_instance_arn(state, task),
+            task_arn=task_arn(state, task),
+            exit_code=end.exit_code,
+            reason=end.reason[:255] if end.reason else None,
+            log_stream_name=log_stream_of(job, task.id) if job.started_at is not None else None,
+            network_interfaces=[],
+        ),
+        started_at=job.started_at,
+        stopped_at=at,
+        status_reason=end.status_reason,
+    )
+
+
+def task_arn(state: State, task: Task) -> str:
+    return state.settings.account.ecs_arn(f"task/{cluster_name(task.environment)}/{task.id}")
+
+
+def container_instance_arn(state: State, task: Task) -> str:
+    digits = task.instance.removeprefix("i-").ljust(32, "0")
+    return state.settings.account.ecs_arn(f"container-instance/{cluster_name(task.environment)}/{digits}")
+
+
+def cluster_name(environment: str) -> str:
+    """The ECS cluster that a compute environment would have on AWS."""
+    return f"AWSBatch-{environment}"
+
+
+def _wait_again(state: State, job: Job, reason: str | None, now: int) -> None:
+    _enter(state, job, Status.RUNNABLE, now, reason)
+    fifo.enqueue_at_front(job.queue, job)
+
+
+def _enter(state: State, job: Job, status: Status, now: int, reason: str | None = None) -> None:
+    """Moves a single job or a child with a record; its parent's summary follows."""
+    state.enter(job, status, now, reason)
+    if job.parent is not None and job.parent.array is not None:
+        arrays.set_status(job.parent.array, job.index, status, now)
+        state.save(job.parent)
+
+
+def finish(state: State, job: Job, status: Status, reason: str | None, now: int) -> None:
+    """The end of a single job, of a child with a record, or of a parent all of whose children have ended."""
+    job.stopped_at = now
+    _enter(state, job, status, now, reason)
+    succeeded = status is Status.SUCCEEDED
+    if job.parent is None:
+        del state.jobs[job.id]
+        job.queue.unfinished -= 1
+        job.queue.unplaceable.pop(job.seq, None)
+        if job.dependents:
+            state.settling.append(Settled(job, None, succeeded))
+        return
+    array = job.parent.array
+    assert array is not None
+    del array.children[job.index]
+    state.settling.append(Settled(job.parent, (job.index,), succeeded))
+
+
+def settle(state: State, now: int) -> None:
+    """Tells everyone who waits for what has ended. Ends when nothing further follows."""
+    while state.settling:
+        settled = state.settling.popleft()
+        if settled.children is not None:
+            _settle_children(state, settled.job, settled.children, settled.succeeded, now)
+            continue
+        for dependent in settled.job.dependents or ():
+            if dependent.index is None and not dependent.n_to_n:
+                _tell(state, dependent.job, settled.succeeded, now)
+
+
+def _settle_children(state: State, parent: Job, indices: Sequence[int], succeeded: bool, now: int) -> None:
+    array = parent.array
+    assert array is not None
+    for dependent in parent.dependents or ():
+        if dependent.n_to_n:
+            _tell_partner(state, dependent.job, indices, succeeded, now)
+        elif dependent.index in indices:
+            _tell(state, dependent.job, succeeded, now)
+    if array.sequential and not array.closed:
+        _settle_sequence(state, parent, array, indices[0], succeeded, now)
+    if arrays.unfinished(array) == 0 and not parent.status.terminal:
+        _finish_parent(state, parent, array.counts[Status.FAILED] > 0, now)
+
+
+def _finish_parent(state: State, parent: Job, failed: bool, now: int) -> None:
+    if not failed:
+        finish(state, parent, Status.SUCCEEDED, None, now)
+    elif parent.cancelled or parent.terminated:
+        finish(state, parent, Status.FAILED, parent.status_reason, now)
+    else:
+        finish(state, parent, Status.FAILED, ARRAY_CHILD_FAILED, now)
+
+
+def _settle_sequence(state: State, parent: Job, array: Array, index: int, succeeded: bool, now: int) -> None:
+    following = index + 1
+    if not succeeded:
+        fail_children(state, parent, range(following, array.size), FAILED_REASON, now)
+    elif following < array.size and not (array.blocked and following in array.blocked):
+        _make_ready(state, parent, array, following, now)
+
+
+def _make_ready(state: State, parent: Job, array: Array, index: int, now: int) -> None:
+    if array.states[index] != Status.PENDING or array.ready is None:
+        return
+    arrays.make_ready(array, index, now)
+    state.save(parent)
+    fifo.enqueue(parent.queue, parent)
+
+
+def _tell(state: State, job: Job, succeeded: bool, now: int) -> None:
+    """A dependency of the job as a whole has ended."""
+    if job.status.terminal:
+        return
+    if not succeeded:
+        fail_waiting(state, job, FAILED_REASON, now)
+        return
+    job.open_dependencies -= 1
+    if job.open_dependencies == 0:
+        release(state, job, now)
+
+
+def _tell_partner(state: State, job: Job, indices: Sequence[int], succeeded: bool, now: int) -> None:
+    """Children of the array that another array follows child by child have ended."""
+    array = job.array
+    assert array is not None
+    if job.status.terminal or array.closed:
+        return
+    if not succeeded:
+        fail_children(state, job, indices, FAILED_REASON, now)
+        return
+    assert array.blocked is not None
+    for index in indices:
+        array.blocked[index] -= 1
+        if array.blocked[index] == 0:
+            del array.blocked[index]
+            before_succeeded = index == 0 or array.states[index - 1] == Status.SUCCEEDED
+            if not array.sequential or before_succeeded:
+                _make_ready(state, job, array, index, now)
+
+
+def fail_waiting(state: State, job: Job, reason: str, now: int) -> None:
+    """Ends a job that has not started: a single job, a child with a record, or an array of which nothing runs."""
+    if job.array is None:
+        finish(state, job, Status.FAILED, reason, now)
+        return
+    job.array.closed = True
+    job.status_reason = reason
+    _fail_untouched(state, job, reason, now)
+    if arrays.unfinished(job.array) == 0 and not job.status.terminal:
+        finish(state, job, Status.FAILED, reason, now)
+
+
+def fail_children(state: State, parent: Job, indices: Iterable[int], reason: str, now: int) -> None:
+    """Ends some children that have not started. Each gets a record, since it differs from its siblings; but when all that
+    are left end together, the parent's record says it for all."""
+    array = parent.array
+    assert array is not None
+    doomed = [index for index in indices if array.states[index] <= Status.RUNNABLE and index not in array.children]
+    if not doomed:
+        return
+    if len(doomed) == arrays.unfinished(array) and array.untouched_reason is None:
+        _fail_untouched(state, parent, reason, now)
+        return
+    for index in doomed:
+        child = arrays.child_of(parent, index, state.take_seq())
+        finish(state, child, Status.FAILED, reason, now)
+
+
+def _fail_untouched(state: State, parent: Job, reason: str, now: int) -> None:
+    """Ends all children without a record at once."""
+    array = parent.array
+    assert array is not None
+    array.untouched_reason = reason
+    indices = arrays.untouched(array)
+    for index in indices:
+        arrays.set_status(array, index, Status.FAILED, now)
+    if indices:
+        state.settling.append(Settled(parent, indices, False))
+    state.save(parent)
+
+
+def cancel(state: State, job: Job, index: int | None, reason: str, now: int) -> None:
+    """CancelJob: what has not started fails; what has goes on."""
+    _end_by_request(state, job, index, reason, now, terminate=False)
+
+
+def terminate(state: State, job: Job, index: int | None, reason: str, now: int) -> None:
+    """TerminateJob: what runs is stopped, what has not started fails. Nothing is retried."""
+    _end_by_request(state, job, index, reason, now, terminate=True)
+
+
+def _end_by_request(state: State, job: Job, index: int | None, reason: str, now: int, *, terminate: bool) -> None:
+    if index is not None:
+        child = arrays.child_of(job, index, state.take_seq()) if _waits(job, index) else None
+        if child is None:
+            return
+        job = child
+    if job.array is not None:
+        _end_array(state, job, reason, now, terminate)
+    elif job.task is None:
+        job.cancelled, job.terminated = job.cancelled or not terminate, job.terminated or terminate
+        finish(state, job, Status.FAILED, reason, now)
+    elif terminate:
+        job.terminated = True
+        stop(state, job, Ending.TERMINATED, reason)
+
+
+def _waits(parent: Job, index: int) -> bool:
+    return parent.array is not None and parent.array.states[index] <= Status.RUNNABLE
+
+
+def _end_array(state: State, parent: Job, reason: str, now: int, terminate: bool) -> None:
+    array = parent.array
+    assert array is not None
+    array.closed = True
+    parent.cancelled, parent.terminated = parent.cancelled or not terminate, parent.terminated or terminate
+    parent.status_reason = reason
+    state.save(parent)
+    for child in list(array.children.values()):
+        _end_by_request(state, child, None, reason, now, terminate=terminate)
+    _fail_untouched(state, parent, reason, now)
+
+
+def stop(state: State, job: Job, ending: Ending, reason: str) -> None:
+    """Orders the end of a task that is in force. A second order never weakens the first."""
+    task = job.task
+    assert task is not None
+    if task.ending is Ending.TERMINATED:
+        return
+    first = task.ending is None
+    task.ending, task.ending_reason = ending, reason
+    state.save(job)
+    if first:
+        engine = state.instances[task.instance].engine
+        state.effects.stop.append(Stop(engine, task.id, state.settings.stop_grace_seconds))
+
+
+def time_out(state: State, task_id: str) -> None:
+    """An attempt has run for as long as it may."""
+    job = state.tasks.get(task_id)
+    if job is not None and job.task is not None and job.task.ending is None:
+        stop(state, job, Ending.TIMEOUT, TIMED_OUT)
+
+
+def _note_run_time(state: State, job: Job, at: int) -> None:
+    if job.started_at is None:
+        return
+    lasted = max(0.5, float(at - job.started_at))
+    before = state.run_times.get(job.definition, lasted)
+    state.run_times[job.definition] = before + 0.2 * (lasted - before)

@@ -1,0 +1,93 @@
+"""First in, first out: jobs that are retried first, then by the time of submission.
+
+Sources: User Guide "Job queues" and "Automated job retries" (a retried job goes to the front of its queue). The head
+of the queue blocks those behind it, so that a large job is never starved by small ones; a job that nothing in the
+queue could ever run is set aside and blocks nobody.
+
+An array stands in the queue once, for all of its children that wait.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+
+from batchyard.kernel.arrays import next_ready
+from batchyard.kernel.records import Job, JobQueue, Status
+
+_RETRIED = 0
+_SUBMITTED = 1
+
+
+def enqueue(queue: JobQueue, job: Job) -> None:
+    """Puts a RUNNABLE job, or an array with children that are ready, in its place."""
+    if job.array is not None:
+        if job.array.queued:
+            return
+        job.array.queued = True
+    heappush(queue.waiting, (_SUBMITTED, job.seq, job))
+
+
+def enqueue_at_front(queue: JobQueue, job: Job) -> None:
+    """Puts a single job or an array child that is tried again before all others."""
+    heappush(queue.waiting, (_RETRIED, job.seq, job))
+
+
+def head(queue: JobQueue) -> Job | None:
+    """The job, or the array, whose turn it is. Entries that no longer wait are dropped on the way."""
+    while queue.waiting:
+        job = queue.waiting[0][2]
+        if _waits(job):
+            return job
+        _drop_head(queue)
+    return None
+
+
+def take(queue: JobQueue) -> None:
+    """Removes the head, or keeps it when it is an array with more children ready."""
+    job = queue.waiting[0][2]
+    if job.array is None or next_ready(job.array) is None:
+        _drop_head(queue)
+
+
+def set_aside(queue: JobQueue) -> Job:
+    """Moves the head among the jobs that can never run as things are."""
+    job = _drop_head(queue)
+    queue.unplaceable[job.seq] = job
+    return job
+
+
+def reconsider(queue: JobQueue) -> list[Job]:
+    """Puts the jobs that were set aside back in line: the queue's environments have changed."""
+    jobs = [job for job in queue.unplaceable.values() if _waits(job)]
+    queue.unplaceable.clear()
+    for job in jobs:
+        enqueue(queue, job)
+    return jobs
+
+
+def jobs_ahead(queue: JobQueue, job: Job) -> int:
+    """How many waiting jobs (array children counted one by one) come before this one, or before the first waiting child
+    of this array. O(n): for the explanation of one job only."""
+    mine = next((entry[:2] for entry in queue.waiting if entry[2] is job), (_SUBMITTED, job.seq))
+    return sum(_weight(other) for rank, seq, other in queue.waiting if (rank, seq) < mine and _waits(other))
+
+
+def _weight(job: Job) -> int:
+    if job.array is None:
+        return 1
+    return job.array.counts[Status.RUNNABLE] - sum(
+        child.status is Status.RUNNABLE for child in job.array.children.values()
+    )
+
+
+def _drop_head(queue: JobQueue) -> Job:
+    job = heappop(queue.waiting)[2]
+    if job.array is not None:
+        job.array.queued = False
+    return job
+
+
+def _waits(job: Job) -> bool:
+    if job.array is not None:
+        return next_ready(job.array) is not None
+    return job.status is Status.RUNNABLE

@@ -1,0 +1,196 @@
+"""Job queues: what may be created, changed and deleted, and how their status moves.
+
+Source: User Guide "Job queues", model `CreateJobQueue`, `UpdateJobQueue`, `DeleteJobQueue`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from batchyard.kernel import arrays, lifecycle
+from batchyard.kernel.environments import find_environment
+from batchyard.kernel.identifiers import NAME
+from batchyard.kernel.ordering import fifo
+from batchyard.kernel.records import ComputeEnvironment, JobQueue
+from batchyard.kernel.refusal import Refusal
+from batchyard.kernel.state import State
+from batchyard.kernel.tags import check_tags
+from batchyard.shapes import batch as shapes
+
+MAXIMUM_ENVIRONMENTS = 3
+DELETED_REASON = "JobQueue deleted"
+
+
+def find_queue(state: State, name_or_arn: str) -> JobQueue | None:
+    name = state.settings.account.name_of("job-queue", name_or_arn)
+    return state.queues.get(name) if name else None
+
+
+def create_queue(state: State, request: shapes.CreateJobQueueRequest, now: int) -> shapes.CreateJobQueueResponse:
+    """CreateJobQueue."""
+    name = request.job_queue_name
+    if not NAME.match(name):
+        raise Refusal("jobQueueName should match valid pattern", wrapped=False)
+    if name in state.queues:
+        raise Refusal("Object already exists", wrapped=False)
+    check_tags(request.tags)
+    _check_priority(request.priority)
+    _check_unsupported(request)
+    order = _checked_order(state, request.compute_environment_order or [])
+    _check_time_limits(request.job_state_time_limit_actions)
+    detail = shapes.JobQueueDetail(
+        job_queue_name=name,
+        job_queue_arn=state.settings.account.arn(f"job-queue/{name}"),
+        state=request.state or "ENABLED",
+        status="CREATING",
+        status_reason="JobQueue Creating",
+        priority=request.priority,
+        compute_environment_order=order,
+        service_environment_order=[],
+        job_queue_type=request.job_queue_type or _type_of(state, order),
+        tags=request.tags or {},
+        job_state_time_limit_actions=request.job_state_time_limit_actions or [],
+    )
+    state.queues[name] = JobQueue(detail=detail, due=now + 1)
+    _save(state, detail)
+    return shapes.CreateJobQueueResponse(job_queue_name=name, job_queue_arn=detail.job_queue_arn)
+
+
+def _check_unsupported(request: shapes.CreateJobQueueRequest | shapes.UpdateJobQueueRequest) -> None:
+    if request.service_environment_order:
+        raise Refusal("serviceEnvironmentOrder cannot be used by this version of Batchyard")
+    if request.scheduling_policy_arn:
+        raise Refusal(f"SchedulingPolicy {request.scheduling_policy_arn} not found.")
+
+
+def _check_priority(priority: int) -> None:
+    if not 0 <= priority <= 2**31 - 1:
+        raise Refusal(f"priority must be between 0 and 2147483647, got {priority}")
+
+
+def _check_time_limits(actions: Sequence[shapes.JobStateTimeLimitAction] | None) -> None:
+    for action in actions or ():
+        if not 600 <= action.max_time_seconds <= 86400:
+            raise Refusal(f"maxTimeSeconds must be between 600 and 86400, got {action.max_time_seconds}")
+
+
+def _checked_order(state: State, order: list[shapes.ComputeEnvironmentOrder]) -> list[shapes.ComputeEnvironmentOrder]:
+    """The order with ARNs, sorted; raises `Refusal` when the environments can't serve one queue together."""
+    if not 1 <= len(order) <= MAXIMUM_ENVIRONMENTS:
+        raise Refusal(f"A job queue must have 1 to {MAXIMUM_ENVIRONMENTS} compute environments, got {len(order)}")
+    if len({entry.order for entry in order}) != len(order):
+        raise Refusal("computeEnvironmentOrder cannot use the same order twice")
+    checked: list[shapes.ComputeEnvironmentOrder] = []
+    families: set[str] = set()
+    for entry in sorted(order, key=lambda entry: entry.order):
+        environment = find_environment(state, entry.compute_environment)
+        if environment is None:
+            raise Refusal(f"Compute Environment {entry.compute_environment} does not exist", wrapped=False)
+        if environment.detail.status not in ("VALID", "UPDATING"):
+            raise Refusal(f"Compute Environment {entry.compute_environment} is not valid", wrapped=False)
+        families.add(family_of(environment))
+        arn = environment.detail.compute_environment_arn or ""
+        checked.append(shapes.ComputeEnvironmentOrder(order=entry.order, compute_environment=arn))
+    if len({entry.compute_environment for entry in checked}) != len(checked):
+        raise Refusal("computeEnvironmentOrder cannot name a compute environment twice")
+    if len(families) > 1:
+        raise Refusal(f"A job queue cannot mix compute environments of types {' and '.join(sorted(families))}")
+    return checked
+
+
+def family_of(environment: ComputeEnvironment) -> str:
+    """EC2 (with SPOT and UNMANAGED), FARGATE, MANAGED_INSTANCES or EKS: what a queue may not mix."""
+    if environment.detail.eks_configuration is not None:
+        return "EKS"
+    resources = environment.detail.compute_resources
+    if resources is None or resources.type in ("EC2", "SPOT"):
+        return "EC2"
+    return "MANAGED_INSTANCES" if resources.type == "ECS_MANAGED_INSTANCES" else "FARGATE"
+
+
+def _type_of(state: State, order: list[shapes.ComputeEnvironmentOrder]) -> str:
+    environment = find_environment(state, order[0].compute_environment)
+    assert environment is not None
+    family = family_of(environment)
+    return {"EC2": "ECS", "FARGATE": "ECS_FARGATE", "MANAGED_INSTANCES": "ECS_MANAGED_INSTANCES"}.get(family, family)
+
+
+def update_queue(state: State, request: shapes.UpdateJobQueueRequest, now: int) -> shapes.UpdateJobQueueResponse:
+    """UpdateJobQueue."""
+    queue = find_queue(state, request.job_queue)
+    if queue is None:
+        raise Refusal(f"JobQueue {request.job_queue} not found.", wrapped=False)
+    if queue.due is not None:
+        raise Refusal("Cannot update, resource is being modified", wrapped=False)
+    _check_unsupported(request)
+    if request.priority is not None:
+        _check_priority(request.priority)
+    _check_time_limits(request.job_state_time_limit_actions)
+    given = {
+        member: value
+        for member in ("state", "priority", "job_state_time_limit_actions")
+        if (value := getattr(request, member)) is not None
+    }
+    if request.compute_environment_order:
+        given["compute_environment_order"] = _checked_order(state, request.compute_environment_order)
+    queue.detail = msgspec.structs.replace(queue.detail, **given, status="UPDATING", status_reason="JobQueue Updating")
+    queue.due = now + 1
+    fifo.reconsider(queue)
+    _save(state, queue.detail)
+    return shapes.UpdateJobQueueResponse(
+        job_queue_name=queue.detail.job_queue_name, job_queue_arn=queue.detail.job_queue_arn
+    )
+
+
+def delete_queue(state: State, name_or_arn: str, now: int) -> None:
+    """DeleteJobQueue: its jobs are ended, then it is gone. One that is gone already is no error."""
+    queue = find_queue(state, name_or_arn)
+    if queue is None:
+        return
+    if queue.due is not None or queue.detail.status == "DELETING":
+        raise Refusal("Cannot delete, resource is being modified", wrapped=False)
+    if queue.detail.state != "DISABLED":
+        raise Refusal("Cannot delete, state must be DISABLED", wrapped=False)
+    queue.detail.status, queue.detail.status_reason = "DELETING", "JobQueue Deleting"
+    queue.due = now + 1
+    _save(state, queue.detail)
+    for job in [job for job in state.jobs.values() if job.queue is queue]:
+        if not job.status.terminal:
+            lifecycle.terminate(state, job, None, DELETED_REASON, now)
+
+
+def queues_due(state: State) -> list[int]:
+    """When changes that are under way are to be completed. A queue that is deleted waits for its last job."""
+    return [
+        queue.due
+        for queue in state.queues.values()
+        if queue.due is not None and not (queue.detail.status == "DELETING" and queue.unfinished)
+    ]
+
+
+def complete_queues(state: State, now: int) -> None:
+    """Completes the changes whose time has come."""
+    for queue in list(state.queues.values()):
+        if queue.due is None or queue.due > now:
+            continue
+        if queue.detail.status == "DELETING":
+            if queue.unfinished == 0:
+                del state.queues[queue.name]
+                state.effects.queues[queue.name] = None
+            continue
+        queue.due = None
+        queue.detail.status, queue.detail.status_reason = "VALID", "JobQueue Healthy"
+        _save(state, queue.detail)
+
+
+def children_waiting(queue: JobQueue) -> int:
+    """RUNNABLE jobs in the queue, array children counted one by one."""
+    return sum(1 if job.array is None else len(arrays.untouched(job.array)) for _, _, job in queue.waiting) + len(
+        queue.unplaceable
+    )
+
+
+def _save(state: State, detail: shapes.JobQueueDetail) -> None:
+    state.effects.queues[detail.job_queue_name or ""] = detail

@@ -1,0 +1,227 @@
+"""The records that the kernel keeps: jobs, queues, compute environments, instances.
+
+A job is in memory only while it is not finished. What it was asked to run (its *detail*) is not here at all: the store
+keeps it, and gives it back when the job starts or is described. That keeps a waiting job at some hundred bytes.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+
+import msgspec
+
+from batchyard.kernel.identifiers import task_id_of
+from batchyard.shapes import batch as shapes
+
+
+class Status(enum.IntEnum):
+    """The states of a job, in the order of its life (User Guide "Job states"). The numbers are what the store keeps."""
+
+    SUBMITTED = 0
+    PENDING = 1
+    RUNNABLE = 2
+    STARTING = 3
+    RUNNING = 4
+    SUCCEEDED = 5
+    FAILED = 6
+
+    @property
+    def terminal(self) -> bool:
+        return self >= Status.SUCCEEDED
+
+
+class Resources(msgspec.Struct, frozen=True):
+    """What one task asks for. Jobs that ask for the same share one object."""
+
+    milli_vcpus: int
+    memory: int
+    """MiB."""
+    gpus: int = 0
+
+    def __add__(self, other: Resources) -> Resources:
+        return Resources(self.milli_vcpus + other.milli_vcpus, self.memory + other.memory, self.gpus + other.gpus)
+
+    def __sub__(self, other: Resources) -> Resources:
+        return Resources(self.milli_vcpus - other.milli_vcpus, self.memory - other.memory, self.gpus - other.gpus)
+
+    def fits(self, room: Resources) -> bool:
+        return self.milli_vcpus <= room.milli_vcpus and self.memory <= room.memory and self.gpus <= room.gpus
+
+    def __str__(self) -> str:
+        gpus = f" and {self.gpus} GPU" if self.gpus else ""
+        return f"{self.milli_vcpus / 1000:g} vCPU{' and' if not gpus else ','} {self.memory} MiB{gpus}"
+
+
+NOTHING = Resources(0, 0, 0)
+
+
+class Instance(msgspec.Struct, kw_only=True):
+    """A machine, or a slice of one, that tasks are placed on."""
+
+    id: str
+    engine: str
+    capacity: Resources
+    used: Resources = NOTHING
+    lead: int = 0
+    """How many tasks the engine takes ahead of free resources."""
+    line: deque[Job] = msgspec.field(default_factory=deque)
+    """Tasks handed over ahead, in the order in which the engine will begin them."""
+    moved_at: int = 0
+    """When a task last ended here: a line that does not move is recalled."""
+
+    @property
+    def room(self) -> Resources:
+        return self.capacity - self.used
+
+
+class ComputeEnvironment(msgspec.Struct, kw_only=True):
+    """A compute environment: its public detail, and what runs in it."""
+
+    detail: shapes.ComputeEnvironmentDetail
+    due: int | None = None
+    """When the asynchronous change that is under way (CREATING, UPDATING, DELETING) is completed."""
+    used: Resources = NOTHING
+
+    @property
+    def name(self) -> str:
+        return self.detail.compute_environment_name or ""
+
+    @property
+    def available(self) -> bool:
+        return self.detail.state == "ENABLED" and self.detail.status in ("VALID", "UPDATING")
+
+    @property
+    def max_milli_vcpus(self) -> int:
+        resources = self.detail.compute_resources
+        return 1000 * (resources.max_vcpus if resources else self.detail.unmanaged_vcpus or 0)
+
+
+class HeadWait(msgspec.Struct):
+    """What holds up the head of a queue. It goes into the history once it has lasted for a while."""
+
+    kind: str
+    since: int
+    written: bool = False
+
+
+class JobQueue(msgspec.Struct, kw_only=True):
+    """A job queue: its public detail, and the jobs that wait in it."""
+
+    detail: shapes.JobQueueDetail
+    due: int | None = None
+    unfinished: int = 0
+    """Jobs of the queue that have not finished (an array counts once)."""
+    waiting: list[tuple[int, int, Job]] = msgspec.field(default_factory=list)
+    """A heap of (rank, seq, job): see `ordering/fifo.py`."""
+    unplaceable: dict[int, Job] = msgspec.field(default_factory=dict)
+    """RUNNABLE jobs, by seq, that nothing the queue has could ever run: set aside until its environments change."""
+    wait: HeadWait | None = None
+    """Why the head of the queue is waiting."""
+
+    @property
+    def name(self) -> str:
+        return self.detail.job_queue_name or ""
+
+
+class Ending(enum.IntEnum):
+    """Why a task was told to stop."""
+
+    TERMINATED = 1
+    TIMEOUT = 2
+
+
+class Task(msgspec.Struct, kw_only=True, gc=False):
+    """A job's current attempt at the engine. It is in force from the commit that precedes the order to start it."""
+
+    id: str
+    instance: str
+    environment: str
+    """Name of the compute environment."""
+    ahead: bool = False
+    """Handed over before its resources were free."""
+    ending: Ending | None = None
+    ending_reason: str = ""
+
+
+class Array(msgspec.Struct, kw_only=True):
+    """The children of an array job, expanded lazily: a child gets a record of its own (a `Job`) when it starts or comes
+    to differ from its siblings. All the others are one byte in `states`."""
+
+    size: int
+    states: bytearray
+    counts: list[int]
+    """Children by status, indexed by `Status`."""
+    children: dict[int, Job] = msgspec.field(default_factory=dict)
+    """Children with a record that have not finished."""
+    next_index: int = 0
+    """Every child from here on is untouched, where children are ready in the order of their index."""
+    ready: deque[int] | None = None
+    """Indices that have become ready one by one (SEQUENTIAL, N_TO_N); None: all of them at once, in order."""
+    sequential: bool = False
+    blocked: dict[int, int] | None = None
+    """N_TO_N: how many dependencies of a child are still open, for the children that have any."""
+    summary_at: int = 0
+    queued: bool = False
+    """Has its entry in the queue."""
+    closed: bool = False
+    """Cancelled or terminated: no further child starts, and none is retried."""
+    untouched_reason: str | None = None
+    """Why children without a record have failed."""
+
+
+class Job(msgspec.Struct, kw_only=True):
+    """An unfinished job: a single job, an array parent, or an array child that has a record."""
+
+    seq: int
+    """Order of acceptance, over all queues; the store's key."""
+    id: str
+    name: str
+    queue: JobQueue
+    definition: str
+    """ARN with revision."""
+    resources: Resources
+    created_at: int
+    status: Status = Status.SUBMITTED
+    status_reason: str | None = None
+    retry: shapes.RetryStrategy | None = None
+    timeout: int | None = None
+    """Seconds from the start of an attempt."""
+    share: str | None = None
+    priority: int | None = None
+    log_prefix: str | None = None
+    """The log stream's prefix, where the definition gives one."""
+    attempt: int = 0
+    """The number of the current or, between attempts, of the last attempt; the first is 1."""
+    attempts: list[shapes.AttemptDetail] | None = None
+    """The attempts that have ended."""
+    started_at: int | None = None
+    stopped_at: int | None = None
+    task: Task | None = None
+    cancelled: bool = False
+    terminated: bool = False
+    depends_on: list[shapes.JobDependency] | None = None
+    open_dependencies: int = 0
+    dependents: list[Dependent] | None = None
+    parent: Job | None = None
+    index: int = -1
+    array: Array | None = None
+
+    @property
+    def task_id(self) -> str:
+        return task_id_of(self.id, self.attempt)
+
+    @property
+    def closed(self) -> bool:
+        """No further attempt is wanted."""
+        parent = self.parent
+        return parent is not None and parent.array is not None and parent.array.closed
+
+
+class Dependent(msgspec.Struct, frozen=True):
+    """Somebody who waits for a job: `job` waits for the whole of it, for one child of it, or child by child."""
+
+    job: Job
+    index: int | None = None
+    """The array child waited for; None for the whole job."""
+    n_to_n: bool = False

@@ -1,0 +1,122 @@
+"""All that the kernel knows, in one object."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import msgspec
+
+from batchyard.kernel.effects import Effects, Transition
+from batchyard.kernel.identifiers import Account
+from batchyard.kernel.records import ComputeEnvironment, Instance, Job, JobQueue, Resources, Status
+from batchyard.shapes import batch as shapes
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operator may choose about the rules."""
+
+    account: Account
+    stop_grace_seconds: float = 30.0
+    """Between SIGTERM and SIGKILL (User Guide "Job timeouts": 30 s)."""
+    maximum_array_size: int = 10_000
+    lead_milliseconds: int = 100
+    """How much work, by the recent run time of the job definition, may be handed to an engine ahead of free resources."""
+
+
+class DefinitionFamily(msgspec.Struct):
+    """All revisions of a job definition. They are kept encoded: there may be a hundred thousand of them."""
+
+    revisions: dict[int, bytes]
+    active: set[int]
+    newest: int = 0
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """A job that has ended, or children of an array that have ended together."""
+
+    job: Job
+    children: Sequence[int] | None
+    succeeded: bool
+
+
+class State(msgspec.Struct, kw_only=True):
+    """The unfinished jobs, the resources and the tasks in flight."""
+
+    settings: Settings
+    effects: Effects = msgspec.field(default_factory=Effects)
+    """What has been decided since the control loop last took the effects."""
+    next_seq: int = 1
+    jobs: dict[str, Job] = msgspec.field(default_factory=dict)
+    """Single jobs and array parents by id. Children are found through their parent."""
+    tasks: dict[str, Job] = msgspec.field(default_factory=dict)
+    """Jobs with a task in force, by task id."""
+    definitions: dict[str, DefinitionFamily] = msgspec.field(default_factory=dict)
+    environments: dict[str, ComputeEnvironment] = msgspec.field(default_factory=dict)
+    queues: dict[str, JobQueue] = msgspec.field(default_factory=dict)
+    instances: dict[str, Instance] = msgspec.field(default_factory=dict)
+    resources: dict[Resources, Resources] = msgspec.field(default_factory=dict)
+    """One object for each shape that jobs ask for."""
+    names: dict[str, str] = msgspec.field(default_factory=dict)
+    """One object for each definition ARN and other text that many jobs share."""
+    run_times: dict[str, float] = msgspec.field(default_factory=dict)
+    """Recent run time of an attempt in milliseconds, by definition ARN (exponentially weighted)."""
+    settling: deque[Settled] = msgspec.field(default_factory=deque)
+    """What has ended and has not yet been told to those who wait for it."""
+    newcomers: list[tuple[Job, Transition]] = msgspec.field(default_factory=list)
+    """Jobs that became RUNNABLE since the last step, with the line of history that shall say why they wait."""
+    deadlines: list[tuple[int, str]] = msgspec.field(default_factory=list)
+    """A heap of (time, task id): attempts with a time limit."""
+
+    def take_seq(self) -> int:
+        """The key of a new job, whose row the next commit will add."""
+        seq = self.next_seq
+        self.next_seq += 1
+        self.effects.created.add(seq)
+        return seq
+
+    def save(self, job: Job) -> None:
+        """Marks a job's row as changed."""
+        self.effects.jobs[job.seq] = job
+
+    def enter(self, job: Job, status: Status, now: int, reason: str | None = None) -> None:
+        """Moves a job to a status: record, row and history."""
+        job.status = status
+        job.status_reason = reason
+        self.effects.jobs[job.seq] = job
+        transition = Transition(job.seq, now, status, reason)
+        self.effects.transitions.append(transition)
+        if status is Status.RUNNABLE:
+            self.newcomers.append((job, transition))
+
+    def shared(self, resources: Resources) -> Resources:
+        return self.resources.setdefault(resources, resources)
+
+    def shared_text(self, text: str) -> str:
+        return self.names.setdefault(text, text)
+
+    def find(self, job_id: str) -> tuple[Job, int | None] | None:
+        """The unfinished job of this id. For a child: its record and None, or its parent and the index when it has none."""
+        job = self.jobs.get(job_id)
+        if job is not None:
+            return job, None
+        parent_id, colon, text = job_id.partition(":")
+        parent = self.jobs.get(parent_id)
+        if not colon or parent is None or parent.array is None or not text.isdigit():
+            return None
+        index = int(text)
+        if index >= parent.array.size or str(index) != text:
+            return None
+        child = parent.array.children.get(index)
+        return (parent, index) if child is None else (child, None)
+
+
+def encode_definition(definition: shapes.JobDefinition) -> bytes:
+    return msgspec.json.encode(definition)
+
+
+_DECODER = msgspec.json.Decoder(shapes.JobDefinition)
+
+
+def decode_definition(data: bytes) -> shapes.JobDefinition:
+    return _DECODER.decode(data)

@@ -1,0 +1,234 @@
+"""Jobs as the store gives them back, and the kernel's state rebuilt from them.
+
+`restore` must leave the kernel exactly as the last commit did: the crash tests compare the two.
+"""
+
+from __future__ import annotations
+
+from heapq import heapify, heappush
+
+import msgspec
+
+from batchyard.kernel import arrays
+from batchyard.kernel.ordering import fifo
+from batchyard.kernel.records import (
+    Array,
+    ComputeEnvironment,
+    Dependent,
+    Job,
+    JobQueue,
+    Resources,
+    Status,
+    Task,
+)
+from batchyard.kernel.state import DefinitionFamily, State
+from batchyard.shapes import batch as shapes
+
+
+class StoredJob(msgspec.Struct, kw_only=True):
+    """One row. A child of an array has only `parent_seq`, `child_index` and what changes."""
+
+    seq: int
+    id: str | None = None
+    parent_seq: int | None = None
+    child_index: int | None = None
+    name: str | None = None
+    queue: str | None = None
+    definition: str | None = None
+    milli_vcpus: int | None = None
+    memory: int | None = None
+    gpus: int | None = None
+    created_at: int | None = None
+    retry: shapes.RetryStrategy | None = None
+    timeout: int | None = None
+    share: str | None = None
+    priority: int | None = None
+    log_prefix: str | None = None
+    depends_on: list[shapes.JobDependency] | None = None
+    array_size: int | None = None
+    status: Status
+    status_reason: str | None = None
+    started_at: int | None = None
+    stopped_at: int | None = None
+    attempt: int = 0
+    attempts: list[shapes.AttemptDetail] | None = None
+    task: Task | None = None
+    cancelled: bool = False
+    terminated: bool = False
+    summary: list[int] | None = None
+    """Children by status."""
+    summary_at: int | None = None
+    closed: bool = False
+    untouched_reason: str | None = None
+
+
+class Snapshot(msgspec.Struct, kw_only=True):
+    """All that is needed to go on after a restart."""
+
+    next_seq: int
+    definitions: dict[str, DefinitionFamily]
+    environments: list[shapes.ComputeEnvironmentDetail]
+    queues: list[shapes.JobQueueDetail]
+    jobs: list[StoredJob]
+    """Unfinished single jobs and array parents, by seq."""
+    children: dict[int, list[StoredJob]]
+    """All children that have a row, by the seq of their unfinished parent."""
+
+
+def restore(state: State, snapshot: Snapshot, now: int) -> None:
+    """Fills an empty state. The instances must have been added before: tasks in force are booked on them."""
+    state.next_seq = snapshot.next_seq
+    state.definitions = snapshot.definitions
+    for environment in snapshot.environments:
+        due = now if environment.status in ("CREATING", "UPDATING", "DELETING") else None
+        state.environments[environment.compute_environment_name or ""] = ComputeEnvironment(detail=environment, due=due)
+    for queue in snapshot.queues:
+        due = now if queue.status in ("CREATING", "UPDATING", "DELETING") else None
+        state.queues[queue.job_queue_name or ""] = JobQueue(detail=queue, due=due)
+    jobs = [_restore_job(state, stored) for stored in snapshot.jobs]
+    for job in jobs:
+        for stored in snapshot.children.get(job.seq, ()):
+            _restore_child(state, job, stored)
+    for job in jobs:
+        _restore_dependencies(state, job)
+    for job in jobs:
+        _restore_place_in_queue(job, now)
+    heapify(state.deadlines)
+
+
+def _restore_job(state: State, stored: StoredJob) -> Job:
+    assert stored.id is not None
+    assert stored.queue is not None
+    job = Job(
+        seq=stored.seq,
+        id=stored.id,
+        name=stored.name or "",
+        queue=state.queues[stored.queue],
+        definition=state.shared_text(stored.definition or ""),
+        resources=state.shared(Resources(stored.milli_vcpus or 0, stored.memory or 0, stored.gpus or 0)),
+        created_at=stored.created_at or 0,
+        retry=stored.retry,
+        timeout=stored.timeout,
+        share=stored.share,
+        priority=stored.priority,
+        log_prefix=stored.log_prefix,
+        depends_on=stored.depends_on,
+    )
+    _restore_progress(job, stored)
+    if stored.array_size is not None:
+        sequential = any(dependency.type == "SEQUENTIAL" for dependency in stored.depends_on or ())
+        job.array = arrays.new_array(stored.array_size, sequential=sequential)
+        job.array.closed = stored.closed
+        job.array.untouched_reason = stored.untouched_reason
+    state.jobs[job.id] = job
+    job.queue.unfinished += 1
+    if job.task is not None:
+        _restore_task(state, job, job.task)
+    return job
+
+
+def _restore_progress(job: Job, stored: StoredJob) -> None:
+    job.status = stored.status
+    job.status_reason = stored.status_reason
+    job.attempt = stored.attempt
+    job.attempts = stored.attempts
+    job.started_at = stored.started_at
+    job.stopped_at = stored.stopped_at
+    job.task = stored.task
+    job.cancelled = stored.cancelled
+    job.terminated = stored.terminated
+
+
+def _restore_child(state: State, parent: Job, stored: StoredJob) -> None:
+    array = parent.array
+    assert array is not None
+    assert stored.child_index is not None
+    arrays.set_status(array, stored.child_index, stored.status, 0)
+    if stored.status.terminal:
+        return
+    child = arrays.child_of(parent, stored.child_index, stored.seq)
+    _restore_progress(child, stored)
+    if child.task is not None:
+        _restore_task(state, child, child.task)
+
+
+def _restore_task(state: State, job: Job, task: Task) -> None:
+    state.tasks[task.id] = job
+    instance = state.instances.get(task.instance)
+    environment = state.environments.get(task.environment)
+    if instance is not None:
+        if task.ahead:
+            instance.line.append(job)
+        else:
+            instance.used += job.resources
+    if environment is not None and not task.ahead:
+        environment.used += job.resources
+    if job.timeout is not None and job.started_at is not None and task.ending is None:
+        heappush(state.deadlines, (job.started_at + 1000 * job.timeout, task.id))
+
+
+def _restore_dependencies(state: State, job: Job) -> None:
+    """Only a job that has not been released waits; a dependency that is no longer unfinished has succeeded (a failure would
+    have ended the job in the same commit)."""
+    if job.array is None and job.status is not Status.PENDING:
+        return
+    for dependency in job.depends_on or ():
+        if dependency.type == "SEQUENTIAL" or not dependency.job_id:
+            continue
+        found = state.find(dependency.job_id)
+        if found is None:
+            continue
+        other, index = (found[0].parent, found[0].index) if found[0].parent else found
+        other.dependents = other.dependents or []
+        if dependency.type == "N_TO_N":
+            _restore_partners(job, other)
+            other.dependents.append(Dependent(job, None, True))
+        elif index is None or (other.array is not None and not Status(other.array.states[index]).terminal):
+            job.open_dependencies += 1
+            other.dependents.append(Dependent(job, index))
+
+
+def _restore_partners(job: Job, other: Job) -> None:
+    assert job.array is not None
+    assert other.array is not None
+    blocked = job.array.blocked = job.array.blocked or {}
+    for index, status in enumerate(_states(other.array)):
+        if not Status(status).terminal:
+            blocked[index] = blocked.get(index, 0) + 1
+
+
+def _states(array: Array) -> bytearray:
+    """The children's states, those of a closed array's untouched children being settled only later in the restore."""
+    if not array.closed:
+        return array.states
+    return bytearray(
+        Status.FAILED if state <= Status.RUNNABLE and index not in array.children else state
+        for index, state in enumerate(array.states)
+    )
+
+
+def _restore_place_in_queue(job: Job, now: int) -> None:
+    if job.array is not None:
+        _restore_array(job, job.array, now)
+    elif job.status is Status.RUNNABLE:
+        _enqueue(job)
+
+
+def _restore_array(job: Job, array: Array, now: int) -> None:
+    for child in array.children.values():
+        if child.status is Status.RUNNABLE:
+            _enqueue(child)
+    if array.closed:
+        for index in arrays.untouched(array):
+            arrays.set_status(array, index, Status.FAILED, now)
+    elif job.open_dependencies == 0:
+        arrays.release(array, now)
+        if arrays.next_ready(array) is not None:
+            fifo.enqueue(job.queue, job)
+
+
+def _enqueue(job: Job) -> None:
+    if job.attempts or job.parent is not None:
+        fifo.enqueue_at_front(job.queue, job)
+    else:
+        fifo.enqueue(job.queue, job)

@@ -1,0 +1,159 @@
+"""Why a job is not running: in words with the numbers, and as AWS's reason code where there is one.
+
+Codes and texts: User Guide "Jobs stuck in a RUNNABLE status" and "Job queue blocked events". A code is given only when
+it is certain: never because capacity that could still come is not there yet.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from batchyard.kernel import arrays
+from batchyard.kernel.ordering import fifo
+from batchyard.kernel.placement import environments_of, instances_of, largest
+from batchyard.kernel.records import ComputeEnvironment, Job, JobQueue, Resources, Status
+from batchyard.kernel.state import State
+
+NEVER = "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT"
+MAX_VCPUS = "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE"
+INVALID = "ACTION_REQUIRED"
+
+_TEXTS = {
+    NEVER: "The job resource requirement (vCPU/memory/GPU) is higher than that can be met by the CE(s) attached to the"
+    " job queue.",
+    MAX_VCPUS: "CE(s) associated with the job queue cannot meet the CPU requirement of the job.",
+    INVALID: "CE(s) associated with the job queue are invalid.",
+}
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """Why a job, or the head of a queue, waits."""
+
+    text: str
+    code: str | None = None
+    """AWS's code, as `MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT`; None for a wait that needs nobody's help."""
+    kind: str = "CAPACITY"
+    """Stays the same while only numbers change."""
+
+    @property
+    def status_reason(self) -> str | None:
+        """What DescribeJobs shows: AWS's code and text, and the numbers."""
+        return f"{self.code} - {_TEXTS[self.code]} {self.text}" if self.code else None
+
+
+def never_fits(state: State, queue: JobQueue, wanted: Resources) -> Reason | None:
+    """The reason why nothing that the queue has could ever run this, or None when something could."""
+    environments = environments_of(state, queue)
+    limits = [(environment, largest(state, environment)) for environment in environments]
+    if not limits or any(wanted.fits(limit) for _, limit in limits):
+        return None
+    text = f"It needs {wanted}; " + "; ".join(
+        f"the most that compute environment {environment.name} can give one job is {limit}"
+        for environment, limit in limits
+    )
+    only_max_vcpus = any(_fits_but_for_max_vcpus(state, environment, wanted) for environment in environments)
+    return Reason(f"{text}.", MAX_VCPUS if only_max_vcpus else NEVER, "NEVER")
+
+
+def _fits_but_for_max_vcpus(state: State, environment: ComputeEnvironment, wanted: Resources) -> bool:
+    return any(wanted.fits(instance.capacity) for instance in instances_of(state, environment))
+
+
+def head_reason(state: State, queue: JobQueue, wanted: Resources) -> Reason:
+    """Why the job whose turn it is can't start now, though it could at another time."""
+    environments = environments_of(state, queue)
+    if not environments:
+        return Reason(f"Job queue {queue.name} has no compute environment.", INVALID, "INVALID")
+    if not any(environment.available for environment in environments):
+        text = "; ".join(
+            f"compute environment {environment.name} is {environment.detail.state}, {environment.detail.status}"
+            for environment in environments
+        )
+        return Reason(f"{text[0].upper()}{text[1:]}.", INVALID, "INVALID")
+    usable = [environment for environment in environments if environment.available]
+    rooms = "; ".join(_room(state, environment) for environment in usable)
+    return Reason(f"It needs {wanted}, and that much is not free: {rooms}.")
+
+
+def _room(state: State, environment: ComputeEnvironment) -> str:
+    instances = instances_of(state, environment)
+    used, limit = environment.used.milli_vcpus / 1000, environment.max_milli_vcpus / 1000
+    text = f"compute environment {environment.name} uses {used:g} of its {limit:g} vCPU"
+    if instances:
+        freest = max(instances, key=lambda instance: (instance.room.milli_vcpus, instance.room.memory))
+        text += f", and {freest.id} has {freest.room} free of {freest.capacity}"
+    return text
+
+
+def explain(state: State, job: Job, index: int | None) -> Reason:
+    """Why an unfinished job, or child `index` of an array that has no record of its own, is where it is."""
+    status = job.status if index is None or job.array is None else arrays.status_of(job.array, index)
+    if status in (Status.STARTING, Status.RUNNING):
+        assert job.task is not None
+        doing = "Is being started" if status is Status.STARTING else "Runs"
+        ahead = ", as soon as the tasks before it have ended" if job.task.ahead else ""
+        return Reason(
+            f"{doing} on instance {job.task.instance} of compute environment {job.task.environment}{ahead}.",
+            kind=status.name,
+        )
+    if job.open_dependencies:
+        return Reason(_dependencies(job), kind="DEPENDENCIES")
+    if job.array is not None and index is None:
+        return _explain_array(state, job)
+    if status is Status.PENDING:
+        return Reason(_child_dependencies(job, index), kind="DEPENDENCIES")
+    if status.terminal:
+        reason = (job.array.untouched_reason if job.array else None) or job.status_reason
+        return Reason(f"Has ended: {status.name}{f' ({reason})' if reason else ''}.", kind=status.name)
+    return _explain_runnable(state, job, index)
+
+
+def _explain_runnable(state: State, job: Job, index: int | None) -> Reason:
+    queue = job.queue
+    never = never_fits(state, queue, job.resources)
+    if never is not None:
+        return never
+    entry = job
+    ahead = fifo.jobs_ahead(queue, entry)
+    if job.array is not None and index is not None:
+        ahead += sum(job.array.states[before] == Status.RUNNABLE for before in range(job.array.next_index, index))
+    first = fifo.head(queue)
+    reason = head_reason(state, queue, first.resources if first else job.resources)
+    if ahead == 0 or first is None:
+        return Reason(f"Is next in job queue {queue.name}. {reason.text}", reason.code, reason.kind)
+    jobs = "1 job is" if ahead == 1 else f"{ahead} jobs are"
+    return Reason(
+        f"{jobs} ahead of it in job queue {queue.name}; the first of them is {first.id}. {reason.text}",
+        reason.code,
+        reason.kind,
+    )
+
+
+def _dependencies(job: Job) -> str:
+    ids = [dependency.job_id for dependency in job.depends_on or () if dependency.job_id and not dependency.type]
+    named = ", ".join(ids[:3]) + (", …" if len(ids) > 3 else "")
+    count = job.open_dependencies
+    return f"Waits for {count} of {len(ids)} jobs it depends on ({named})."
+
+
+def _child_dependencies(job: Job, index: int | None) -> str:
+    array = job.array or (job.parent.array if job.parent else None)
+    at = job.index if index is None else index
+    open_partners = (array.blocked or {}).get(at, 0) if array else 0
+    if open_partners:
+        partners = ", ".join(
+            f"{dependency.job_id}:{at}" for dependency in job.depends_on or () if dependency.type == "N_TO_N"
+        )
+        return f"Waits for the same child of the array it follows ({partners})."
+    return f"Waits for the child before it, {at - 1}, to succeed (SEQUENTIAL)."
+
+
+def _explain_array(state: State, job: Job) -> Reason:
+    assert job.array is not None
+    counts = ", ".join(f"{count} {Status(status).name}" for status, count in enumerate(job.array.counts) if count)
+    text = f"Of its {job.array.size} children, {counts}."
+    if arrays.next_ready(job.array) is None:
+        return Reason(text, kind="ARRAY")
+    index = arrays.next_ready(job.array)
+    following = _explain_runnable(state, job, index)
+    return Reason(f"{text} Child {index}: {following.text}", following.code, following.kind)

@@ -1,0 +1,97 @@
+"""What the kernel reads back: everything unfinished after a restart, and facts about finished jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+from sqlalchemy import Connection, func, select
+
+from batchyard.kernel.dependencies import JobFact
+from batchyard.kernel.identifiers import split_child
+from batchyard.kernel.records import Status
+from batchyard.kernel.state import DefinitionFamily
+from batchyard.kernel.stored import Snapshot, StoredJob
+from batchyard.shapes import batch as shapes
+from batchyard.store.rows import stored_job
+from batchyard.store.schema import compute_environments, job_definitions, job_queues, jobs
+
+_decode_environment = msgspec.json.Decoder(shapes.ComputeEnvironmentDetail).decode
+_decode_queue = msgspec.json.Decoder(shapes.JobQueueDetail).decode
+_UNFINISHED = [int(status) for status in Status if not status.terminal]
+_CHUNK = 500
+"""Parameters in one IN list."""
+
+
+def snapshot(connection: Connection) -> Snapshot:
+    """Everything unfinished."""
+    unfinished = [
+        stored_job(row)
+        for row in connection.execute(
+            select(jobs).where(jobs.c.parent_seq.is_(None), jobs.c.status.in_(_UNFINISHED)).order_by(jobs.c.seq)
+        ).mappings()
+    ]
+    return Snapshot(
+        next_seq=(connection.execute(select(func.max(jobs.c.seq))).scalar() or 0) + 1,
+        definitions=_definitions(connection),
+        environments=[
+            _decode_environment(row.document) for row in connection.execute(select(compute_environments.c.document))
+        ],
+        queues=[_decode_queue(row.document) for row in connection.execute(select(job_queues.c.document))],
+        jobs=unfinished,
+        children={job.seq: _children(connection, job.seq) for job in unfinished if job.array_size is not None},
+    )
+
+
+def _definitions(connection: Connection) -> dict[str, DefinitionFamily]:
+    families: dict[str, DefinitionFamily] = {}
+    for row in connection.execute(select(job_definitions).order_by(job_definitions.c.name, job_definitions.c.revision)):
+        family = families.setdefault(row.name, DefinitionFamily({}, set()))
+        family.revisions[row.revision] = row.document
+        family.newest = max(family.newest, row.revision)
+        if row.active:
+            family.active.add(row.revision)
+    return families
+
+
+def _children(connection: Connection, parent_seq: int) -> list[StoredJob]:
+    rows = connection.execute(select(jobs).where(jobs.c.parent_seq == parent_seq).order_by(jobs.c.child_index))
+    return [stored_job(row) for row in rows.mappings()]
+
+
+def facts(connection: Connection, job_ids: Iterable[str]) -> dict[str, JobFact]:
+    """What is known of jobs, by id; unknown ids are left out. A child is known through its parent."""
+    wanted = {job_id: split_child(job_id) for job_id in job_ids}
+    parents = {
+        row.id: row
+        for chunk in chunks(sorted({parent for parent, _ in wanted.values()}))
+        for row in connection.execute(
+            select(jobs.c.id, jobs.c.seq, jobs.c.status, jobs.c.array_size).where(jobs.c.id.in_(chunk))
+        )
+    }
+    found: dict[str, JobFact] = {}
+    for job_id, (parent_id, index) in wanted.items():
+        row = parents.get(parent_id)
+        if row is None or (index is not None and (row.array_size is None or index >= row.array_size)):
+            continue
+        states = child_states(connection, row.seq, row.array_size) if row.array_size is not None else b""
+        if index is None:
+            found[job_id] = JobFact(Status(row.status), row.array_size, states)
+        else:
+            found[job_id] = JobFact(Status(states[index]))
+    return found
+
+
+def child_states(connection: Connection, parent_seq: int, size: int) -> bytes:
+    """The status of each child of a finished array: children without a row have failed with their parent."""
+    states = bytearray([Status.FAILED]) * size
+    query = select(jobs.c.child_index, jobs.c.status).where(jobs.c.parent_seq == parent_seq)
+    for index, status in connection.execute(query):
+        states[index] = status
+    return bytes(states)
+
+
+def chunks(items: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The items in lists short enough for one statement."""
+    for start in range(0, len(items), _CHUNK):
+        yield items[start : start + _CHUNK]

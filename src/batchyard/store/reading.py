@@ -1,0 +1,129 @@
+"""The queries behind the API: jobs by id, lists of jobs, histories."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, select, tuple_
+
+from batchyard.kernel.records import Status
+from batchyard.kernel.stored import StoredJob
+from batchyard.shapes import batch as shapes
+from batchyard.store.loading import chunks
+from batchyard.store.rows import stored_job
+from batchyard.store.schema import job_details as details_table
+from batchyard.store.schema import jobs, transitions, waits
+
+_decode_detail = msgspec.json.Decoder(shapes.JobDetail).decode
+_decode_tags = msgspec.json.Decoder(dict[str, str]).decode
+
+
+class HistoryLine(msgspec.Struct, frozen=True):
+    """One change of a job's state, or one reason for a wait."""
+
+    at: int
+    status: str
+    reason: str | None = None
+
+
+def job_details(connection: Connection, seqs: Sequence[int]) -> dict[int, shapes.JobDetail]:
+    """What jobs were asked to run, by seq, with their present tags."""
+    found: dict[int, shapes.JobDetail] = {}
+    for start in range(0, len(seqs), 500):
+        query = select(details_table).where(details_table.c.seq.in_(seqs[start : start + 500]))
+        for row in connection.execute(query):
+            detail = found[row.seq] = _decode_detail(row.document)
+            if row.tags is not None:
+                detail.tags = _decode_tags(row.tags)
+    return found
+
+
+def jobs_by_id(connection: Connection, job_ids: Sequence[str]) -> dict[str, StoredJob]:
+    """Single jobs and array parents by id; unknown ids are left out."""
+    return {
+        row["id"]: stored_job(row)
+        for chunk in chunks(job_ids)
+        for row in connection.execute(select(jobs).where(jobs.c.id.in_(chunk))).mappings()
+    }
+
+
+def children(connection: Connection, wanted: Sequence[tuple[int, int]]) -> dict[tuple[int, int], StoredJob]:
+    """Children that have a row, by (seq of the parent, index)."""
+    found: dict[tuple[int, int], StoredJob] = {}
+    for start in range(0, len(wanted), 250):
+        some = wanted[start : start + 250]
+        query = select(jobs).where(tuple_(jobs.c.parent_seq, jobs.c.child_index).in_(some))
+        for row in connection.execute(query).mappings():
+            found[row["parent_seq"], row["child_index"]] = stored_job(row)
+    return found
+
+
+class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which jobs of a queue are wanted."""
+
+    queue: str
+    status: Status | None = None
+    name: str | None = None
+    """Case-insensitive; a trailing `*` makes it a prefix."""
+    definition: str | None = None
+    """An ARN, or the name (a trailing `*` makes it a prefix)."""
+    created_before: int | None = None
+    created_after: int | None = None
+
+
+def list_jobs(connection: Connection, wanted: JobFilter, before_seq: int | None, limit: int) -> list[StoredJob]:
+    """Single jobs and array parents of a queue, newest first, from the page that follows `before_seq`."""
+    query = select(jobs).where(jobs.c.parent_seq.is_(None), jobs.c.queue == wanted.queue, *_conditions(wanted))
+    if before_seq is not None:
+        query = query.where(jobs.c.seq < before_seq)
+    rows = connection.execute(query.order_by(jobs.c.seq.desc()).limit(limit))
+    return [stored_job(row) for row in rows.mappings()]
+
+
+def _conditions(wanted: JobFilter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.status is not None:
+        conditions.append(jobs.c.status == int(wanted.status))
+    if wanted.name is not None:
+        prefix = wanted.name.removesuffix("*")
+        conditions.append(
+            jobs.c.name.istartswith(prefix, autoescape=True)
+            if wanted.name.endswith("*")
+            else jobs.c.name.ilike(_literal(prefix), escape="/")
+        )
+    if wanted.definition is not None:
+        conditions.append(_definition_condition(wanted.definition))
+    if wanted.created_before is not None:
+        conditions.append(jobs.c.created_at < wanted.created_before)
+    if wanted.created_after is not None:
+        conditions.append(jobs.c.created_at > wanted.created_after)
+    return conditions
+
+
+def _definition_condition(definition: str) -> ColumnElement[bool]:
+    if definition.startswith("arn:"):
+        return jobs.c.definition == definition
+    if definition.endswith("*"):
+        return jobs.c.definition.like(f"%:job-definition/{_literal(definition[:-1])}%", escape="/")
+    return jobs.c.definition.like(f"%:job-definition/{_literal(definition)}:%", escape="/")
+
+
+def _literal(text: str) -> str:
+    return text.replace("/", "//").replace("%", "/%").replace("_", "/_")
+
+
+def history(connection: Connection, seq: int, queue: str, until: int) -> list[HistoryLine]:
+    """A job's changes of state, and between them the reasons that held up its queue while it was RUNNABLE."""
+    query = select(transitions).where(transitions.c.job_seq == seq).order_by(transitions.c.id)
+    lines = [HistoryLine(row.at, Status(row.status).name, row.reason) for row in connection.execute(query)]
+    ends = [line.at for line in lines[1:]] + [until]
+    merged: list[HistoryLine] = []
+    for line, end in zip(lines, ends, strict=False):
+        merged.append(line)
+        if line.status == "RUNNABLE":
+            held = select(waits).where(waits.c.queue == queue, waits.c.at > line.at, waits.c.at < end)
+            merged += [
+                HistoryLine(row.at, "RUNNABLE", row.reason) for row in connection.execute(held.order_by(waits.c.at))
+            ]
+    return merged

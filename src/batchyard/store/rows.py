@@ -1,0 +1,126 @@
+"""Between the kernel's records and the rows of the tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import RowMapping
+
+from batchyard.kernel.records import Job, Status, Task
+from batchyard.kernel.stored import StoredJob
+from batchyard.shapes import batch as shapes
+
+encode = msgspec.json.Encoder().encode
+_decode_retry = msgspec.json.Decoder(shapes.RetryStrategy).decode
+_decode_depends_on = msgspec.json.Decoder(list[shapes.JobDependency]).decode
+_decode_attempts = msgspec.json.Decoder(list[shapes.AttemptDetail]).decode
+_decode_task = msgspec.json.Decoder(Task).decode
+_decode_counts = msgspec.json.Decoder(list[int]).decode
+
+
+def new_row(job: Job) -> dict[str, Any]:
+    """All columns of a job whose row does not exist yet."""
+    row = changed_row(job)
+    row["seq"] = row.pop("key")
+    parent = job.parent
+    if parent is not None:
+        row |= _NO_CONSTANTS
+        row["parent_seq"] = parent.seq
+        row["child_index"] = job.index
+        return row
+    row["id"] = job.id
+    row["parent_seq"] = row["child_index"] = None
+    row["name"] = job.name
+    row["queue"] = job.queue.name
+    row["definition"] = job.definition
+    row["milli_vcpus"] = job.resources.milli_vcpus
+    row["memory"] = job.resources.memory
+    row["gpus"] = job.resources.gpus
+    row["created_at"] = job.created_at
+    row["retry"] = encode(job.retry) if job.retry else None
+    row["timeout"] = job.timeout
+    row["share"] = job.share
+    row["priority"] = job.priority
+    row["log_prefix"] = job.log_prefix
+    row["depends_on"] = encode(job.depends_on) if job.depends_on else None
+    row["array_size"] = job.array.size if job.array else None
+    return row
+
+
+_NO_CONSTANTS: dict[str, Any] = dict.fromkeys(
+    (
+        "id",
+        "name",
+        "queue",
+        "definition",
+        "milli_vcpus",
+        "memory",
+        "gpus",
+        "created_at",
+        "retry",
+        "timeout",
+        "share",
+        "priority",
+        "log_prefix",
+        "depends_on",
+        "array_size",
+    )
+)
+
+
+def changed_row(job: Job) -> dict[str, Any]:
+    """The columns that change; `key` is the seq (the update's bound parameter)."""
+    array = job.array
+    return {
+        "key": job.seq,
+        "status": int(job.status),
+        "status_reason": job.status_reason,
+        "started_at": job.started_at,
+        "stopped_at": job.stopped_at,
+        "attempt": job.attempt,
+        "attempts": encode(job.attempts) if job.attempts else None,
+        "task": encode(job.task) if job.task else None,
+        "ended_by": job.cancelled + 2 * job.terminated,
+        "summary": encode(array.counts) if array else None,
+        "summary_at": array.summary_at if array else None,
+        "closed": int(array.closed) if array else None,
+        "untouched_reason": array.untouched_reason if array else None,
+    }
+
+
+def stored_job(row: RowMapping) -> StoredJob:
+    """A row as the kernel and the API read it."""
+    return StoredJob(
+        seq=row["seq"],
+        id=row["id"],
+        parent_seq=row["parent_seq"],
+        child_index=row["child_index"],
+        name=row["name"],
+        queue=row["queue"],
+        definition=row["definition"],
+        milli_vcpus=row["milli_vcpus"],
+        memory=row["memory"],
+        gpus=row["gpus"],
+        created_at=row["created_at"],
+        retry=_decode_retry(row["retry"]) if row["retry"] else None,
+        timeout=row["timeout"],
+        share=row["share"],
+        priority=row["priority"],
+        log_prefix=row["log_prefix"],
+        depends_on=_decode_depends_on(row["depends_on"]) if row["depends_on"] else None,
+        array_size=row["array_size"],
+        status=Status(row["status"]),
+        status_reason=row["status_reason"],
+        started_at=row["started_at"],
+        stopped_at=row["stopped_at"],
+        attempt=row["attempt"],
+        attempts=_decode_attempts(row["attempts"]) if row["attempts"] else None,
+        task=_decode_task(row["task"]) if row["task"] else None,
+        cancelled=bool(row["ended_by"] & 1),
+        terminated=bool(row["ended_by"] & 2),
+        summary=_decode_counts(row["summary"]) if row["summary"] else None,
+        summary_at=row["summary_at"],
+        closed=bool(row["closed"]),
+        untouched_reason=row["untouched_reason"],
+    )

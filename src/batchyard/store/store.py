@@ -1,0 +1,179 @@
+"""The store: one transaction for everything that the kernel decided in one round, and consistent reads.
+
+Writing is for one caller at a time (the control loop). Rows are bound on the caller's thread and the commit, which waits
+for the disk, runs in a thread of its own, so that the event loop never waits for the disk. Reads run in threads, each
+on its own connection, and see all that was committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from batchyard.kernel.dependencies import JobFact
+from batchyard.kernel.effects import Effects
+from batchyard.kernel.stored import Snapshot
+from batchyard.store import loading, schema
+from batchyard.store.database import migrate, open_engine
+from batchyard.store.rows import changed_row, encode, new_row
+
+T = TypeVar("T")
+
+
+class Store:
+    """See the module's text. `open` it before use."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._engine: Engine | None = None
+        self._writer: Connection | None = None
+        self._committer = ThreadPoolExecutor(1, thread_name_prefix="commit")
+        self._readers = ThreadPoolExecutor(4, thread_name_prefix="read")
+
+    def open(self) -> None:
+        """Opens the database, bringing its schema up to date. Raises `SchemaError`."""
+        self._engine = open_engine(self._path)
+        migrate(self._engine)
+        self._writer = self._engine.connect()
+
+    def close(self) -> None:
+        self._committer.shutdown()
+        self._readers.shutdown()
+        if self._writer is not None:
+            self._writer.close()
+        if self._engine is not None:
+            self._engine.dispose()
+
+    async def save(self, effects: Effects) -> None:
+        """Commits the durable part of the effects, all or nothing. Raises what the database raises."""
+        writer = self._writer
+        assert writer is not None
+        try:
+            _write(writer, effects)
+            await asyncio.get_running_loop().run_in_executor(self._committer, writer.commit)
+        except BaseException:
+            writer.rollback()
+            raise
+
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        """Runs a query in a thread, on a connection of its own."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self.read_now, query)
+
+    def read_now(self, query: Callable[[Connection], T]) -> T:
+        """Runs a query on the caller's thread."""
+        assert self._engine is not None
+        with self._engine.connect() as connection:
+            return query(connection)
+
+    def load(self) -> Snapshot:
+        """All that the kernel needs to go on."""
+        return self.read_now(loading.snapshot)
+
+    async def facts(self, job_ids: Iterable[str]) -> dict[str, JobFact]:
+        """What is known of finished jobs, by id; unknown ids are left out."""
+        ids = list(job_ids)
+        return await self.read(lambda connection: loading.facts(connection, ids))
+
+    def settings(self) -> dict[str, str]:
+        """What the first start drew."""
+        table = schema.settings
+        return self.read_now(
+            lambda connection: {row.name: row.value for row in connection.execute(select(table.c.name, table.c.value))}
+        )
+
+    def credentials(self) -> list[dict[str, Any]]:
+        """The access keys."""
+        return self.read_now(
+            lambda connection: [dict(row) for row in connection.execute(select(schema.credentials)).mappings()]
+        )
+
+    def write_first_start(self, settings: dict[str, str], credential: dict[str, Any]) -> None:
+        """Keeps what the first start drew, in one commit."""
+        writer = self._writer
+        assert writer is not None
+        writer.execute(insert(schema.settings), [{"name": name, "value": value} for name, value in settings.items()])
+        writer.execute(insert(schema.credentials), credential)
+        writer.commit()
+
+
+def _write(writer: Connection, effects: Effects) -> None:
+    new = [new_row(job) for seq, job in effects.jobs.items() if seq in effects.created]
+    changed = [changed_row(job) for seq, job in effects.jobs.items() if seq not in effects.created]
+    if new:
+        writer.execute(_INSERT_JOBS, new)
+    if changed:
+        writer.execute(_UPDATE_JOBS, changed)
+    if effects.details:
+        writer.execute(
+            insert(schema.job_details),
+            [{"seq": seq, "document": encode(detail), "tags": None} for seq, detail in effects.details],
+        )
+    if effects.transitions:
+        writer.execute(
+            insert(schema.transitions),
+            [
+                {"job_seq": change.job_seq, "at": change.at, "status": int(change.status), "reason": change.reason}
+                for change in effects.transitions
+            ],
+        )
+    if effects.waits:
+        writer.execute(
+            insert(schema.waits),
+            [{"queue": wait.queue, "at": wait.at, "reason": wait.reason} for wait in effects.waits],
+        )
+    if effects.job_tags:
+        writer.execute(_UPDATE_TAGS, [{"key": seq, "tags": encode(tags)} for seq, tags in effects.job_tags.items()])
+    _write_resources(writer, effects)
+
+
+def _write_resources(writer: Connection, effects: Effects) -> None:
+    for (name, revision), definition in effects.definitions.items():
+        row = {"active": definition.status == "ACTIVE", "document": encode(definition)}
+        statement = upsert(schema.job_definitions).values(name=name, revision=revision, **row)
+        writer.execute(statement.on_conflict_do_update(index_elements=["name", "revision"], set_=row))
+    for table, details in (
+        (schema.compute_environments, effects.environments),
+        (schema.job_queues, effects.queues),
+    ):
+        for name, detail in details.items():
+            if detail is None:
+                writer.execute(delete(table).where(table.c.name == name))
+                continue
+            document = encode(detail)
+            statement = upsert(table).values(name=name, document=document)
+            writer.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"document": document}))
+
+
+_INSERT_JOBS = insert(schema.jobs)
+_UPDATE_JOBS = (
+    update(schema.jobs)
+    .where(schema.jobs.c.seq == bindparam("key"))
+    .values(
+        {
+            name: bindparam(name)
+            for name in (
+                "status",
+                "status_reason",
+                "started_at",
+                "stopped_at",
+                "attempt",
+                "attempts",
+                "task",
+                "ended_by",
+                "summary",
+                "summary_at",
+                "closed",
+                "untouched_reason",
+            )
+        }
+    )
+)
+_UPDATE_TAGS = (
+    update(schema.job_details).where(schema.job_details.c.seq == bindparam("key")).values(tags=bindparam("tags"))
+)
