@@ -324,7 +324,7 @@ class _Logs:
             return identifier
         if not identifier.startswith(self._arn_prefix):
             raise NoSuchGroupError(identifier)
-        return identifier.removeprefix(self._arn_prefix).removesuffix(":*")
+        return identifier.removeprefix(self._arn_prefix)
 
 
 _SEQUENCE_TOKEN = "0" * 56
