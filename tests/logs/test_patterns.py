@@ -40,7 +40,99 @@ def test_patterns(pattern: str, wanted: list[str], unwanted: list[str]) -> None:
     assert [message for message in unwanted if matches(message)] == []
 
 
-@pytest.mark.parametrize("pattern", ["[ip, user]", '"open', "%open", 'a"b"', "%(a)%", "%a{3,1}%", r"%\q%", "%a**%"])
+EVENT = """{"eventType": "UpdateTrail", "sourceIPAddress": "111.111.111.111", "arrayKey": ["value", "another value"],
+ "objectList": [{"name": "a", "id": 1}, {"name": "b", "id": 2}], "SomeObject": null, "ThisFlag": true,
+ "cluster.name": "c", "bandwidth": 20, "code": "500", "pi": 3.5}"""
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        '{ $.eventType = "UpdateTrail" }',
+        "{$.eventType=UpdateTrail}",
+        "{ $.sourceIPAddress != 123.123.* }",
+        "{ $.sourceIPAddress = 111.*.111 }",
+        '{ $.arrayKey[0] = "value" }',
+        '{ $.arrayKey[*] = "another value" }',
+        "{ $.objectList[1].id = 2 }",
+        "{ $.objectList[*].id >= 2 }",
+        "{ $.SomeObject IS NULL }",
+        "{ $.SomeOtherObject NOT EXISTS }",
+        "{ $.SomeObject EXISTS }",
+        "{ $.ThisFlag is true }",
+        "{ $.['cluster.name'] = \"c\" }".replace(".[", "["),
+        "{ $.bandwidth > 1e1 && $.bandwidth <= 20.0 }",
+        "{ $.bandwidth = 20 }",
+        "{ $.code = 500 }",
+        "{ $.code >= 500 }",
+        "{ $.pi < 4 && ($.pi = 1 || $.pi != 2) }",
+        "{ $.pi = 1 && $.pi = 2 || $.pi = 3.5 }",
+        "{ $.eventType = %^Up[a-z]+T% }",
+    ],
+)
+def test_selections_of_json_that_hold(pattern: str) -> None:
+    assert compile_pattern(pattern)(EVENT)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        '{ $.eventType = "updatetrail" }',
+        "{ $.eventType = Update }",
+        "{ $.missing != 1 }",
+        "{ $.arrayKey = value }",
+        "{ $.arrayKey[9] = value }",
+        "{ $.eventType.deeper = 1 }",
+        "{ $.SomeObject IS FALSE }",
+        "{ $.SomeObject = 0 }",
+        "{ $.SomeObject NOT EXISTS }",
+        "{ $.ThisFlag = 1 }",
+        "{ $.ThisFlag > 0 }",
+        "{ $.eventType < 5 }",
+        "{ $.bandwidth < 20 || $.bandwidth > 20 }",
+        "{ $.pi = 3.5 && ($.pi = 1 || $.pi = 2) }",
+        '{ $.eventType = "U*pdateTrail*l" }',
+        "{ $.eventType = %^a% }",
+    ],
+)
+def test_selections_of_json_that_do_not_hold(pattern: str) -> None:
+    assert not compile_pattern(pattern)(EVENT)
+
+
+@pytest.mark.parametrize("message", ["", "text", "{", "[" * 100_000, "7", '"x"', "{} {}", "[]", "{}"])
+def test_messages_that_are_no_json_are_not_selected(message: str) -> None:
+    assert not compile_pattern("{ $.a = 1 }")(message)
+
+
+@given(pattern=st.text("{}$.a=1 &|()<!%\"'[]*\\", max_size=20).map(lambda text: "{" + text + "}"))
+@example(pattern="{" + "(" * 500 + "$.a=1" + ")" * 500 + "}")
+def test_any_selection_is_understood_or_refused(pattern: str) -> None:
+    try:
+        compile_pattern(pattern)('{"a": [1, "1"]}')
+    except UnsupportedPatternError:
+        pass
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "{",
+        "{}",
+        "{ $.a }",
+        "{ $.a = }",
+        "{ $.a < b }",
+        "{ $.a IS 7 }",
+        "{ ($.a = 1 }",
+        "[ip, user]",
+        '"open',
+        "%open",
+        'a"b"',
+        "%(a)%",
+        "%a{3,1}%",
+        r"%\q%",
+        "%a**%",
+    ],
+)
 def test_what_is_not_understood_is_refused_in_words(pattern: str) -> None:
     with pytest.raises(UnsupportedPatternError) as refused:
         compile_pattern(pattern)

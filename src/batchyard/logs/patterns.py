@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 
 from batchyard.logs.expressions import UnsupportedExpressionError, compile_expression
+from batchyard.logs.json_patterns import UnsupportedSelectionError, compile_json_pattern
 
 Predicate = Callable[[str], bool]
 
@@ -27,6 +28,11 @@ class UnsupportedPatternError(ValueError):
 def compile_pattern(pattern: str) -> Predicate:
     """What decides whether a message is wanted; the empty pattern wants every one. Raises UnsupportedPatternError."""
     pattern = pattern.strip()
+    if pattern.startswith("{"):
+        try:
+            return compile_json_pattern(pattern)
+        except UnsupportedSelectionError as error:
+            raise UnsupportedPatternError(str(error)) from None
     if pattern.startswith("["):
         raise UnsupportedPatternError("patterns for space-delimited log events ([…]) are not supported.")
     required: list[Predicate] = []
