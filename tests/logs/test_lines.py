@@ -199,13 +199,13 @@ def test_an_endless_line_is_cut_between_characters(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
 @pytest.mark.parametrize("extra", [-1, 0, 1])
-@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("at_once", [0, 1, 2], ids="{} bytes of the line end come with the line".format)
 def test_a_line_about_as_long_as_an_event_may_be_makes_no_empty_event(
-    tmp_path: Path, end: bytes, extra: int, apart: bool
+    tmp_path: Path, end: bytes, extra: int, at_once: int
 ) -> None:
     line = b"x" * (MAX_EVENT_BYTES + extra)
     writer = LineWriter(tmp_path / "s.log")
-    for chunk in (line, end) if apart else (line + end,):
+    for chunk in (line + end[:at_once], end[at_once:]):
         writer.write(chunk, 1)
     writer.close(2)
     assert b"".join(messages(tmp_path / "s.log")) == line

@@ -266,7 +266,7 @@ class LineWriter:
                 elif data.startswith(b"\r\n", start):
                     start += 2
                 else:
-                    self._cut = data[start : start + 2] in (b"", b"\r")
+                    self._cut = data[start : start + 2] == b"\r"
         self._pending.clear()
         self._append(b"\n".join(pieces), at)
         self.write(data[start:], at)

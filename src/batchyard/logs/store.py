@@ -35,7 +35,7 @@ PAGE_BYTES = 1024 * 1024
 EVENT_OVERHEAD = 26
 PAGE_EVENTS = 10_000
 
-_SEARCH_BYTES = 8 * PAGE_BYTES
+_SEARCH_BYTES = 4 * PAGE_BYTES
 """A search looks at no more than this before it answers with what it found, perhaps nothing, and a place to go on."""
 _CLOCK_MARGIN = 60_000
 """Milliseconds. An event is not dated later than this after its file was last changed."""
