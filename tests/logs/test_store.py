@@ -208,8 +208,12 @@ several = st.dictionaries(st.sampled_from(["a", "b", "c/d"]), contents, max_size
     newest_first=st.booleans(),
     wanted=st.sets(st.sampled_from("0123456789"), min_size=1),
 )
-@example({"a": [1, 1], "b": [1, 1], "c/d": [1, 1]}, limit=1, start=0, end=None, newest_first=True, wanted={"0", "1"})
-@example({"a": [1, 1], "b": [1, 1], "c/d": [1, 1]}, limit=1, start=0, end=None, newest_first=False, wanted={"0", "1"})
+@example(
+    streams={"a": [1, 1], "b": [1, 1], "c/d": [1, 1]}, limit=1, start=0, end=None, newest_first=True, wanted={"0", "1"}
+)
+@example(
+    streams={"a": [1, 1], "b": [1, 1], "c/d": [1, 1]}, limit=1, start=0, end=None, newest_first=False, wanted={"0", "1"}
+)
 def test_a_search_goes_through_all_streams_in_order_of_time(
     tmp_path_factory: pytest.TempPathFactory,
     streams: dict[str, list[int]],
