@@ -25,9 +25,10 @@ from batchyard.kernel.commands import Command, SubmitJob
 from batchyard.kernel.dependencies import missing
 from batchyard.kernel.effects import Effects, Start
 from batchyard.kernel.environment import creates_log_group, environment_of, log_group_of, log_stream_of
+from batchyard.kernel.invariants import check_invariants
 from batchyard.kernel.kernel import Kernel
 from batchyard.kernel.messages import Observation
-from batchyard.kernel.records import Job, Resources, Status
+from batchyard.kernel.records import Job, Resources
 from batchyard.kernel.refusal import Refusal
 from batchyard.kernel.state import Settings
 from batchyard.kernel.stored import restore
@@ -57,12 +58,19 @@ class ControlLoop:
     """See the module's text."""
 
     def __init__(
-        self, settings: Settings, store: Store, engines: dict[str, Engine], clock: Callable[[], int] | None = None
+        self,
+        settings: Settings,
+        store: Store,
+        engines: dict[str, Engine],
+        *,
+        clock: Callable[[], int] | None = None,
+        check: bool = False,
     ) -> None:
         self._settings = settings
         self._store = store
         self._engines = engines
         self._clock = clock or _milliseconds
+        self._check = check
         self._mailbox: list[Request | Observation] = []
         self._mail = asyncio.Event()
         self._details: dict[int, shapes.JobDetail] = {}
@@ -108,6 +116,11 @@ class ControlLoop:
         answer: T = await self._ask(question)
         return answer
 
+    async def between_rounds(self, work: Callable[[], T]) -> T:
+        """Does something with the store's writer that must not meet a commit."""
+        answer: T = await self._ask(lambda _: work())
+        return answer
+
     async def _ask(self, ask: Command | Callable[[Kernel], Any]) -> Any:
         if self._stopping:
             raise Unavailable("The server is stopping.")
@@ -140,6 +153,8 @@ class ControlLoop:
             else:
                 await self._carry_out(message, message.ask, answers)
         self.kernel.step(self._clock())
+        if self._check:
+            check_invariants(self.kernel.state)
         effects = self.kernel.take_effects()
         if effects.durable and not await self._commit(effects, [*answers, *((ask.answer, None) for ask in questions)]):
             return
@@ -303,6 +318,3 @@ def _fail(future: asyncio.Future[Any], error: Exception) -> None:
 
 def _milliseconds() -> int:
     return time.time_ns() // 1_000_000
-
-
-__all__ = ["ControlLoop", "Status", "Unavailable", "task_spec"]

@@ -280,8 +280,8 @@ def change_tags(state: State, command: ChangeTags) -> None:
         seq, tags = command.job
         state.effects.job_tags[seq] = _changed_tags(tags, command)
         return
-    environment = environments.find_environment(state, command.arn)
-    queue = queues.find_queue(state, command.arn)
+    environment = environments.find_environment(state, command.arn) if command.arn.startswith("arn:") else None
+    queue = queues.find_queue(state, command.arn) if command.arn.startswith("arn:") else None
     if environment is not None:
         environment.detail.tags = _changed_tags(environment.detail.tags, command)
         state.effects.environments[environment.name] = environment.detail
@@ -292,6 +292,17 @@ def change_tags(state: State, command: ChangeTags) -> None:
         family, definition = definition_for_tags(state, command.arn)
         definition.tags = _changed_tags(definition.tags, command)
         _save_definition(state, family, definition)
+
+
+def tags_of(state: State, arn: str) -> dict[str, str]:
+    """The tags of a compute environment, job queue or job definition. Raises `Refusal` for any other ARN."""
+    environment = environments.find_environment(state, arn) if arn.startswith("arn:") else None
+    queue = queues.find_queue(state, arn) if arn.startswith("arn:") else None
+    if environment is not None:
+        return environment.detail.tags or {}
+    if queue is not None:
+        return queue.detail.tags or {}
+    return definition_for_tags(state, arn)[1].tags or {}
 
 
 def definition_for_tags(state: State, arn: str) -> tuple[DefinitionFamily, shapes.JobDefinition]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
-from batchyard.kernel.identifiers import NAME
-from batchyard.kernel.ordering import fifo
+from batchyard.kernel import lifecycle
+from batchyard.kernel.identifiers import NAME, cluster_arn
 from batchyard.kernel.records import ComputeEnvironment
 from batchyard.kernel.refusal import Refusal
 from batchyard.kernel.state import State
@@ -62,7 +62,7 @@ def create_environment(
         compute_environment_name=name,
         compute_environment_arn=account.arn(f"compute-environment/{name}"),
         unmanaged_vcpus=request.unmanaged_vcpus,
-        ecs_cluster_arn=account.ecs_arn(f"cluster/AWSBatch-{name}-{uuid}"),
+        ecs_cluster_arn=cluster_arn(account, name),
         tags=request.tags or {},
         type=request.type,
         state=request.state or "ENABLED",
@@ -238,7 +238,7 @@ def complete_environments(state: State, now: int) -> None:
         detail.status, detail.status_reason = _settled_status(detail)
         _save(state, detail)
         for queue in state.queues.values():
-            fifo.reconsider(queue)
+            lifecycle.reconsider(state, queue)
 
 
 def _settled_status(detail: shapes.ComputeEnvironmentDetail) -> tuple[str, str]:

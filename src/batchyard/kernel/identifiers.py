@@ -61,3 +61,23 @@ def task_id_of(job_id: str, attempt: int) -> str:
 def instance_id_of(name: str) -> str:
     """An EC2-shaped instance id (`i-` and 17 hexadecimal digits) that is always the same for the same name."""
     return "i-" + hashlib.blake2b(name.encode(), digest_size=9).hexdigest()[:17]
+
+
+def cluster_arn(account: Account, environment: str) -> str:
+    """The ECS cluster that a compute environment would have on AWS."""
+    return account.ecs_arn(f"cluster/{cluster_name(environment)}")
+
+
+def cluster_name(environment: str) -> str:
+    return f"AWSBatch-{environment}"
+
+
+def task_arn(account: Account, environment: str, task_id: str) -> str:
+    """The ECS task of an attempt."""
+    return account.ecs_arn(f"task/{cluster_name(environment)}/{task_id}")
+
+
+def container_instance_arn(account: Account, environment: str, instance_id: str) -> str:
+    """The ECS container instance of an EC2-shaped instance."""
+    digits = instance_id.removeprefix("i-").ljust(32, "0")
+    return account.ecs_arn(f"container-instance/{cluster_name(environment)}/{digits}")

@@ -77,7 +77,7 @@ class Kernel:
         else:
             self.state.instances[instance_id] = Instance(id=instance_id, engine=engine, capacity=capacity, lead=lead)
         for queue in self.state.queues.values():
-            fifo.reconsider(queue)
+            lifecycle.reconsider(self.state, queue)
 
     def step(self, now: int) -> None:
         """Lets time pass (time-outs, status changes that are due), then places jobs, queue by queue in descending order of

@@ -14,9 +14,10 @@ from batchyard.kernel import arrays
 from batchyard.kernel.dependencies import FAILED_REASON, Outlook, register
 from batchyard.kernel.effects import Start, Stop
 from batchyard.kernel.environment import log_stream_of
+from batchyard.kernel.identifiers import container_instance_arn, task_arn
 from batchyard.kernel.ordering import fifo
 from batchyard.kernel.placement import Place, release_room, take_room
-from batchyard.kernel.records import Array, Ending, Job, Status, Task
+from batchyard.kernel.records import Array, Ending, Job, JobQueue, Status, Task
 from batchyard.kernel.retries import TIMED_OUT, AttemptEnd, wants_retry
 from batchyard.kernel.state import Settled, State
 from batchyard.shapes import batch as shapes
@@ -79,6 +80,7 @@ def _touch_next_child(state: State, parent: Job) -> Job:
     assert index is not None
     if array.ready is not None:
         array.ready.popleft()
+    parent.status_reason = None
     return arrays.child_of(parent, index, state.take_seq())
 
 
@@ -168,10 +170,11 @@ def _end_attempt(state: State, job: Job, at: int, succeeded: bool, end: AttemptE
 
 
 def _attempt_detail(state: State, job: Job, task: Task, at: int, end: AttemptEnd) -> shapes.AttemptDetail:
+    account = state.settings.account
     return shapes.AttemptDetail(
         container=shapes.AttemptContainerDetail(
-            container_instance_arn=container_instance_arn(state, task),
-            task_arn=task_arn(state, task),
+            container_instance_arn=container_instance_arn(account, task.environment, task.instance),
+            task_arn=task_arn(account, task.environment, task.id),
             exit_code=end.exit_code,
             reason=end.reason[:255] if end.reason else None,
             log_stream_name=log_stream_of(job, task.id) if job.started_at is not None else None,
@@ -183,18 +186,11 @@ def _attempt_detail(state: State, job: Job, task: Task, at: int, end: AttemptEnd
     )
 
 
-def task_arn(state: State, task: Task) -> str:
-    return state.settings.account.ecs_arn(f"task/{cluster_name(task.environment)}/{task.id}")
-
-
-def container_instance_arn(state: State, task: Task) -> str:
-    digits = task.instance.removeprefix("i-").ljust(32, "0")
-    return state.settings.account.ecs_arn(f"container-instance/{cluster_name(task.environment)}/{digits}")
-
-
-def cluster_name(environment: str) -> str:
-    """The ECS cluster that a compute environment would have on AWS."""
-    return f"AWSBatch-{environment}"
+def reconsider(state: State, queue: JobQueue) -> None:
+    """The environments of a queue have changed: what could never run before is looked at again."""
+    for job in fifo.reconsider(queue):
+        job.status_reason = None
+        state.save(job)
 
 
 def _wait_again(state: State, job: Job, reason: str | None, now: int) -> None:

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from batchyard.kernel import arrays, lifecycle
+from batchyard.kernel import lifecycle
 from batchyard.kernel.environments import find_environment
 from batchyard.kernel.identifiers import NAME
-from batchyard.kernel.ordering import fifo
 from batchyard.kernel.records import ComputeEnvironment, JobQueue
 from batchyard.kernel.refusal import Refusal
 from batchyard.kernel.state import State
@@ -137,7 +136,7 @@ def update_queue(state: State, request: shapes.UpdateJobQueueRequest, now: int) 
         given["compute_environment_order"] = _checked_order(state, request.compute_environment_order)
     queue.detail = msgspec.structs.replace(queue.detail, **given, status="UPDATING", status_reason="JobQueue Updating")
     queue.due = now + 1
-    fifo.reconsider(queue)
+    lifecycle.reconsider(state, queue)
     _save(state, queue.detail)
     return shapes.UpdateJobQueueResponse(
         job_queue_name=queue.detail.job_queue_name, job_queue_arn=queue.detail.job_queue_arn
@@ -183,13 +182,6 @@ def complete_queues(state: State, now: int) -> None:
         queue.due = None
         queue.detail.status, queue.detail.status_reason = "VALID", "JobQueue Healthy"
         _save(state, queue.detail)
-
-
-def children_waiting(queue: JobQueue) -> int:
-    """RUNNABLE jobs in the queue, array children counted one by one."""
-    return sum(1 if job.array is None else len(arrays.untouched(job.array)) for _, _, job in queue.waiting) + len(
-        queue.unplaceable
-    )
 
 
 def _save(state: State, detail: shapes.JobQueueDetail) -> None:

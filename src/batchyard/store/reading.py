@@ -70,6 +70,7 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
     """An ARN, or the name (a trailing `*` makes it a prefix)."""
     created_before: int | None = None
     created_after: int | None = None
+    share: str | None = None
 
 
 def list_jobs(connection: Connection, wanted: JobFilter, before_seq: int | None, limit: int) -> list[StoredJob]:
@@ -98,6 +99,8 @@ def _conditions(wanted: JobFilter) -> list[ColumnElement[bool]]:
         conditions.append(jobs.c.created_at < wanted.created_before)
     if wanted.created_after is not None:
         conditions.append(jobs.c.created_at > wanted.created_after)
+    if wanted.share is not None:
+        conditions.append(jobs.c.share == wanted.share)
     return conditions
 
 

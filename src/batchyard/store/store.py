@@ -18,6 +18,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from batchyard.kernel.dependencies import JobFact
 from batchyard.kernel.effects import Effects
+from batchyard.kernel.records import Status
 from batchyard.kernel.stored import Snapshot
 from batchyard.store import loading, schema
 from batchyard.store.database import migrate, open_engine
@@ -92,6 +93,22 @@ class Store:
         return self.read_now(
             lambda connection: [dict(row) for row in connection.execute(select(schema.credentials)).mappings()]
         )
+
+    def forget_finished(self, before: int, at_most: int) -> int:
+        """Removes some jobs that ended before this time (milliseconds), children and all. Returns how many there were."""
+        writer = self._writer
+        assert writer is not None
+        jobs = schema.jobs
+        ended = jobs.c.status.in_([int(status) for status in Status if status.terminal])
+        query = select(jobs.c.seq).where(jobs.c.parent_seq.is_(None), ended, jobs.c.stopped_at < before)
+        seqs = [row.seq for row in writer.execute(query.order_by(jobs.c.stopped_at).limit(at_most))]
+        for seq in seqs:
+            family = select(jobs.c.seq).where((jobs.c.seq == seq) | (jobs.c.parent_seq == seq))
+            writer.execute(delete(schema.transitions).where(schema.transitions.c.job_seq.in_(family)))
+            writer.execute(delete(schema.job_details).where(schema.job_details.c.seq == seq))
+            writer.execute(delete(jobs).where((jobs.c.seq == seq) | (jobs.c.parent_seq == seq)))
+        writer.commit()
+        return len(seqs)
 
     def write_first_start(self, settings: dict[str, str], credential: dict[str, Any]) -> None:
         """Keeps what the first start drew, in one commit."""

@@ -1,0 +1,86 @@
+"""What Batchyard answers beyond AWS: why a job waits.
+
+`POST /batchyard/v1/<operation>`, JSON in and out, signed like a Batch request. Unmodified clients never call it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from batchyard.api.batch import answered
+from batchyard.api.errors import client_exception
+from batchyard.api.job_reader import JobReader
+from batchyard.api.job_views import JobView
+from batchyard.api.service import RequestContext, Service
+from batchyard.control import ControlLoop
+from batchyard.kernel.identifiers import Account, job_id_of
+from batchyard.kernel.kernel import Kernel
+from batchyard.kernel.waiting import Reason, explain
+from batchyard.shapes.operation import Operation
+from batchyard.store.reading import HistoryLine, history
+from batchyard.store.store import Store
+
+END_OF_TIME = 2**62
+
+
+class WhyJobRequest(msgspec.Struct, kw_only=True, rename="camel"):
+    job_id: str
+
+
+class WhyJobResponse(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True):
+    """One sentence with the numbers, and every reason there has been so far."""
+
+    job_id: str
+    status: str
+    reason: str
+    code: str | None = None
+    history: list[HistoryLine]
+
+
+def extension_service(control: ControlLoop, store: Store, account: Account) -> Service:
+    """The service, ready to be plugged into the endpoint."""
+    reader = JobReader(control, store)
+
+    async def why_job(request: WhyJobRequest, _: RequestContext) -> WhyJobResponse:
+        job_id = job_id_of(account, request.job_id)
+
+        def reason(kernel: Kernel) -> Reason | None:
+            found = kernel.state.find(job_id)
+            return explain(kernel.state, *found) if found else None
+
+        waiting: Reason | None = await answered(control.query(reason))
+        views = await reader.find([job_id])
+        if not views:
+            raise client_exception(f"Job {request.job_id} not found.")
+        view = views[0]
+        row, constant = view.row, view.constant
+        lines = await store.read(
+            lambda connection: history(connection, row.seq, constant.queue or "", row.stopped_at or END_OF_TIME)
+        )
+        return WhyJobResponse(
+            job_id=job_id,
+            status=row.status.name,
+            reason=waiting.text if waiting and not row.status.terminal else _ended(view),
+            code=waiting.code if waiting else None,
+            history=lines,
+        )
+
+    handlers: dict[str, Any] = {"WhyJob": why_job}
+    return Service(
+        name="Batchyard",
+        signing_names=("batch", "batchyard"),
+        protocol="rest-json",
+        operations={"WhyJob": Operation("WhyJob", "POST", "/batchyard/v1/whyjob", WhyJobRequest, WhyJobResponse)},
+        handlers=handlers,
+    )
+
+
+def _ended(view: JobView) -> str:
+    row = view.row
+    reason = f": {row.status_reason}" if row.status_reason else ""
+    last = row.attempts[-1].container if row.attempts else None
+    exit_code = f" Exit code {last.exit_code}." if last is not None and last.exit_code is not None else ""
+    cause = f" {last.reason}." if last is not None and last.reason else ""
+    return f"Has ended {row.status.name}{reason}.{exit_code}{cause}"

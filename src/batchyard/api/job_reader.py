@@ -1,0 +1,93 @@
+"""Finding jobs for the API: by id, in a queue, and the children of an array, with and without rows of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from batchyard.api.job_views import JobView, untouched_child
+from batchyard.control import ControlLoop
+from batchyard.kernel.identifiers import split_child
+from batchyard.kernel.kernel import Kernel
+from batchyard.kernel.records import Status
+from batchyard.kernel.stored import StoredJob
+from batchyard.shapes import batch as shapes
+from batchyard.store import reading
+from batchyard.store.loading import child_states
+from batchyard.store.store import Store
+
+
+class JobReader:
+    """Reads jobs from the store; asks the kernel only for the states of children that have no row."""
+
+    def __init__(self, control: ControlLoop, store: Store) -> None:
+        self._control = control
+        self._store = store
+
+    async def find(self, job_ids: Sequence[str]) -> list[JobView]:
+        """Jobs and array children by id, in the order asked; unknown ids are left out."""
+        wanted = {job_id: split_child(job_id) for job_id in job_ids}
+        states = await self._states([parent for parent, index in wanted.values() if index is not None])
+        parents = await self._store.read(
+            lambda connection: reading.jobs_by_id(connection, sorted({parent for parent, _ in wanted.values()}))
+        )
+        keys = [
+            (parents[parent].seq, index)
+            for parent, index in wanted.values()
+            if index is not None and parent in parents and index < (parents[parent].array_size or 0)
+        ]
+        rows = await self._store.read(lambda connection: reading.children(connection, keys)) if keys else {}
+        found: list[JobView] = []
+        for job_id, (parent_id, index) in wanted.items():
+            parent = parents.get(parent_id)
+            if parent is None or (index is not None and (parent.seq, index) not in keys):
+                continue
+            if index is None:
+                found.append(JobView(parent))
+            elif f"{parent_id}:{index}" == job_id:
+                found.append(_child(parent, index, rows.get((parent.seq, index)), states.get(parent_id)))
+        return found
+
+    async def details(self, views: Sequence[JobView]) -> dict[int, shapes.JobDetail]:
+        """What these jobs were asked to run, by the seq of the job (a child's parent)."""
+        seqs = sorted({view.constant.seq for view in views})
+        return await self._store.read(lambda connection: reading.job_details(connection, seqs))
+
+    async def in_queue(self, wanted: reading.JobFilter, before_seq: int | None, limit: int) -> list[JobView]:
+        """Single jobs and array parents, newest first."""
+        rows = await self._store.read(lambda connection: reading.list_jobs(connection, wanted, before_seq, limit))
+        return [JobView(row) for row in rows]
+
+    async def children_of(self, parent_id: str, status: Status, first: int, limit: int) -> list[JobView] | None:
+        """The children of an array with this status, from index `first` on; None when there is no such array."""
+        states = (await self._states([parent_id])).get(parent_id)
+        parents = await self._store.read(lambda connection: reading.jobs_by_id(connection, [parent_id]))
+        parent = parents.get(parent_id)
+        if parent is None or parent.array_size is None:
+            return None
+        seq, size = parent.seq, parent.array_size
+        if states is None:
+            states = await self._store.read(lambda connection: child_states(connection, seq, size))
+        indices = [index for index in range(first, size) if states[index] == status][:limit]
+        keys = [(seq, index) for index in indices]
+        rows = await self._store.read(lambda connection: reading.children(connection, keys))
+        return [_child(parent, index, rows.get((seq, index)), states) for index in indices]
+
+    async def _states(self, parent_ids: Sequence[str]) -> dict[str, bytes]:
+        """The states of the children of unfinished arrays, by the parent's id. They are asked for before the rows are read:
+        a child that starts in between then has a row."""
+
+        def states(kernel: Kernel) -> dict[str, bytes]:
+            found = {}
+            for parent_id in set(parent_ids):
+                job = kernel.state.jobs.get(parent_id)
+                if job is not None and job.array is not None:
+                    found[parent_id] = bytes(job.array.states)
+            return found
+
+        return await self._control.query(states) if parent_ids else {}
+
+
+def _child(parent: StoredJob, index: int, row: StoredJob | None, states: bytes | None) -> JobView:
+    if row is not None:
+        return JobView(row, parent)
+    return untouched_child(parent, index, Status(states[index]) if states is not None else Status.FAILED)

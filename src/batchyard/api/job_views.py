@@ -1,0 +1,151 @@
+"""A job as DescribeJobs and ListJobs show it, made from its row and from what it was asked to run.
+
+Source: model `JobDetail`, `JobSummary`; User Guide "Array jobs".
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from batchyard.kernel.environment import definition_name_of
+from batchyard.kernel.identifiers import Account, container_instance_arn, task_arn
+from batchyard.kernel.records import Status
+from batchyard.kernel.stored import StoredJob
+from batchyard.shapes import batch as shapes
+
+
+class JobView(msgspec.Struct, frozen=True):
+    """A job to show: its own row, and for an array child the row of its parent."""
+
+    row: StoredJob
+    parent: StoredJob | None = None
+
+    @property
+    def constant(self) -> StoredJob:
+        """The row with what never changes."""
+        return self.parent or self.row
+
+    @property
+    def id(self) -> str:
+        if self.parent is None:
+            return self.row.id or ""
+        return f"{self.parent.id}:{self.row.child_index}"
+
+
+def untouched_child(parent: StoredJob, index: int, status: Status) -> JobView:
+    """A child that has no row: it is what its parent says."""
+    failed = status is Status.FAILED
+    row = StoredJob(
+        seq=parent.seq,
+        parent_seq=parent.seq,
+        child_index=index,
+        status=status,
+        status_reason=parent.untouched_reason if failed else parent.status_reason,
+        stopped_at=(parent.stopped_at or parent.summary_at) if failed else None,
+        cancelled=failed and parent.cancelled,
+        terminated=failed and parent.terminated,
+    )
+    return JobView(row, parent)
+
+
+def job_detail(view: JobView, detail: shapes.JobDetail, account: Account) -> shapes.JobDetail:
+    """The whole of a job. `detail` is what the job (a child's parent) was asked to run."""
+    row, constant = view.row, view.constant
+    child = view.parent is not None
+    return msgspec.structs.replace(
+        detail,
+        job_arn=account.arn(f"job/{view.id}"),
+        job_id=view.id,
+        status=row.status.name,
+        status_reason=row.status_reason,
+        created_at=constant.created_at,
+        started_at=row.started_at,
+        stopped_at=row.stopped_at,
+        attempts=row.attempts or [],
+        eks_attempts=[],
+        container=_container(view, detail, account),
+        array_properties=_array_properties(row),
+        tags={} if child else detail.tags,
+        is_cancelled=row.cancelled,
+        is_terminated=row.terminated,
+    )
+
+
+def _container(view: JobView, detail: shapes.JobDetail, account: Account) -> shapes.ContainerDetail | None:
+    """The container with the facts of the attempt that runs, or of the last one."""
+    container, row = detail.container, view.row
+    if container is None:
+        return None
+    if row.task is not None:
+        task = row.task
+        prefix = view.constant.log_prefix or definition_name_of(view.constant.definition or "")[:200]
+        return msgspec.structs.replace(
+            container,
+            task_arn=task_arn(account, task.environment, task.id),
+            container_instance_arn=container_instance_arn(account, task.environment, task.instance),
+            log_stream_name=f"{prefix}/default/{task.id}" if row.status is Status.RUNNING else None,
+        )
+    last = row.attempts[-1].container if row.attempts else None
+    if last is None:
+        return container
+    return msgspec.structs.replace(
+        container,
+        task_arn=last.task_arn,
+        container_instance_arn=last.container_instance_arn,
+        log_stream_name=last.log_stream_name,
+        exit_code=last.exit_code,
+        reason=last.reason,
+    )
+
+
+def _array_properties(row: StoredJob) -> shapes.ArrayPropertiesDetail | None:
+    if row.child_index is not None:
+        return shapes.ArrayPropertiesDetail(index=row.child_index, status_summary={})
+    if row.array_size is None:
+        return None
+    return shapes.ArrayPropertiesDetail(
+        size=row.array_size, status_summary=_summary(row), status_summary_last_updated_at=row.summary_at
+    )
+
+
+def _summary(row: StoredJob) -> dict[str, int]:
+    counts = row.summary or [0] * len(Status)
+    return {status.name: counts[status] for status in Status}
+
+
+def job_summary(view: JobView, account: Account) -> shapes.JobSummary:
+    """A job in a list."""
+    row, constant = view.row, view.constant
+    return shapes.JobSummary(
+        job_arn=account.arn(f"job/{view.id}"),
+        job_id=view.id,
+        job_name=constant.name,
+        created_at=constant.created_at,
+        share_identifier=constant.share,
+        status=row.status.name,
+        status_reason=row.status_reason,
+        started_at=row.started_at,
+        stopped_at=row.stopped_at,
+        container=_container_summary(row),
+        array_properties=_array_summary(row),
+        job_definition=constant.definition,
+        is_cancelled=row.cancelled or None,
+        is_terminated=row.terminated or None,
+    )
+
+
+def _container_summary(row: StoredJob) -> shapes.ContainerSummary | None:
+    last = row.attempts[-1].container if row.attempts and row.task is None else None
+    if last is None:
+        return None
+    return shapes.ContainerSummary(exit_code=last.exit_code, reason=last.reason)
+
+
+def _array_summary(row: StoredJob) -> shapes.ArrayPropertiesSummary | None:
+    if row.child_index is not None:
+        return shapes.ArrayPropertiesSummary(index=row.child_index)
+    if row.array_size is None:
+        return None
+    return shapes.ArrayPropertiesSummary(
+        size=row.array_size, status_summary=_summary(row), status_summary_last_updated_at=row.summary_at
+    )

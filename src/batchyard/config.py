@@ -1,0 +1,114 @@
+"""The settings: one TOML file, under it nothing, over it the environment (`BATCHYARD_…`), over that the flags."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+PREFIX = "BATCHYARD_"
+_REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}\Z")
+
+
+class ConfigError(Exception):
+    """A setting that can't be: says which, and what it may be."""
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All settings of a server."""
+
+    data_dir: Path
+    host: str = "127.0.0.1"
+    port: int = 8324
+    """0: a free port."""
+    runtime: Literal["auto", "docker", "process"] = "auto"
+    overcommit: float = 1.0
+    """How many times the machine's cores are offered: above 1, a laptop poses as a fleet."""
+    auth: Literal["sigv4", "none"] = "sigv4"
+    ready_file: Path | None = None
+    region: str | None = None
+    """The Region of a new installation; `us-east-1` unless told. It can't change later: it is part of every ARN."""
+    account_id: str | None = None
+    """The account of a new installation, twelve digits; drawn unless told."""
+    docker_host: str | None = None
+    retention_days: float | None = 30
+    """For how long finished jobs are kept; 0: for ever."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    check_invariants: bool = False
+    """Re-derive every counter after each round and stop at the first that differs: for tests."""
+
+
+def default_data_dir(environ: Mapping[str, str] | None = None) -> Path:
+    """`$BATCHYARD_DATA_DIR`, else `$XDG_DATA_HOME/batchyard`, else `~/.local/share/batchyard`."""
+    variables = os.environ if environ is None else environ
+    if chosen := variables.get("BATCHYARD_DATA_DIR"):
+        return Path(chosen)
+    home = variables.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(home) / "batchyard"
+
+
+def load_config(config_file: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object]) -> Config:
+    """The settings of the file, the environment and the flags; later ones win. Raises `ConfigError`."""
+    given = {**_from_file(config_file), **_from_environment(environ), **overrides}
+    given.setdefault("data_dir", default_data_dir(environ))
+    try:
+        config = msgspec.convert(given, Config, strict=False, dec_hook=_decode_path)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"settings: {error}") from None
+    return _checked(config)
+
+
+def _from_file(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"the settings file {path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the settings file {path} is not valid TOML: {error}") from None
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    names = {f"{PREFIX}{field.upper()}": field for field in Config.__struct_fields__}
+    return {field: environ[name] for name, field in names.items() if environ.get(name)}
+
+
+def _decode_path(kind: type, value: Any) -> Any:
+    if kind is Path and isinstance(value, str | Path):
+        return Path(value)
+    raise NotImplementedError
+
+
+def _checked(config: Config) -> Config:
+    if not 0 <= config.port <= 65535:
+        raise ConfigError(f"port must be between 0 and 65535, got {config.port}")
+    if not 0 < config.overcommit <= 10_000:
+        raise ConfigError(f"overcommit must be above 0 and at most 10000, got {config.overcommit:g}")
+    if config.auth == "none" and not _is_loopback(config.host):
+        raise ConfigError(
+            f"auth none is only for loopback addresses: anybody who reaches {config.host} could run commands on this"
+            " machine. Leave auth at sigv4, or listen on 127.0.0.1."
+        )
+    if config.region is not None and not _REGION.match(config.region):
+        raise ConfigError(f"region must look like us-east-1, got {config.region!r}")
+    if config.account_id is not None and not re.match(r"[0-9]{12}\Z", config.account_id):
+        raise ConfigError(f"account_id must be twelve digits, got {config.account_id!r}")
+    if config.retention_days is not None and config.retention_days < 0:
+        raise ConfigError(f"retention_days must not be negative, got {config.retention_days:g}")
+    return config
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,84 @@
+"""Every counter re-derived from the records, every rule asserted: run after each step in tests (`check_invariants`)."""
+
+from __future__ import annotations
+
+from batchyard.kernel.records import NOTHING, Array, Job, Resources, Status
+from batchyard.kernel.state import State
+
+
+class BrokenInvariant(AssertionError):
+    """The kernel's state contradicts itself: a defect."""
+
+
+def check_invariants(state: State) -> None:
+    """Raises `BrokenInvariant` for the first rule that does not hold."""
+    for job in state.jobs.values():
+        _check_job(state, job)
+    _check_tasks(state)
+    _check_rooms(state)
+    for queue in state.queues.values():
+        unfinished = sum(job.queue is queue for job in state.jobs.values())
+        _require(queue.unfinished == unfinished, f"queue {queue.name} counts {queue.unfinished} jobs, has {unfinished}")
+    _require(not state.settling, "something has ended that nobody was told of")
+
+
+def _check_job(state: State, job: Job) -> None:
+    _require(not job.status.terminal, f"finished job {job.id} is still held")
+    _require((job.task is not None) == (job.status in (Status.STARTING, Status.RUNNING)), f"{job.id}: task and status")
+    _require(job.attempt - len(job.attempts or ()) == (job.task is not None), f"{job.id}: attempts do not add up")
+    if job.array is not None:
+        _check_array(state, job, job.array)
+    elif job.parent is None:
+        queued = any(entry[2] is job for entry in job.queue.waiting) or job.seq in job.queue.unplaceable
+        _require(queued or job.status is not Status.RUNNABLE, f"{job.id} is RUNNABLE but in no queue")
+        _require((job.status is Status.PENDING) == (job.open_dependencies > 0), f"{job.id}: dependencies and status")
+
+
+def _check_array(state: State, job: Job, array: Array) -> None:
+    counted = [array.states.count(status) for status in Status]
+    _require(counted == array.counts, f"{job.id}: counts {array.counts}, states {counted}")
+    for index, child in array.children.items():
+        _require(
+            child.status == array.states[index], f"{child.id}: record says {child.status}, byte {array.states[index]}"
+        )
+        _check_job(state, child)
+    for index, status in enumerate(array.states):
+        has_record = index in array.children
+        _require(
+            has_record or status not in (Status.STARTING, Status.RUNNING), f"{job.id}:{index} runs without a record"
+        )
+
+
+def _check_tasks(state: State) -> None:
+    for task_id, job in state.tasks.items():
+        _require(job.task is not None and job.task.id == task_id, f"task {task_id} is not the task of {job.id}")
+        _require(job.task_id == task_id, f"task {task_id} is not of attempt {job.attempt} of {job.id}")
+    running = sum(
+        (job.task is not None) + (sum(c.task is not None for c in job.array.children.values()) if job.array else 0)
+        for job in state.jobs.values()
+    )
+    _require(running == len(state.tasks), f"{running} jobs have a task, {len(state.tasks)} tasks are known")
+
+
+def _check_rooms(state: State) -> None:
+    by_instance: dict[str, Resources] = {}
+    by_environment: dict[str, Resources] = {}
+    for job in state.tasks.values():
+        if job.task is None or job.task.ahead:
+            continue
+        by_instance[job.task.instance] = by_instance.get(job.task.instance, NOTHING) + job.resources
+        by_environment[job.task.environment] = by_environment.get(job.task.environment, NOTHING) + job.resources
+    for instance in state.instances.values():
+        used = by_instance.get(instance.id, NOTHING)
+        _require(used == instance.used, f"instance {instance.id} counts {instance.used}, runs {used}")
+        _require(
+            used.fits(instance.capacity), f"instance {instance.id} is over-committed: {used} of {instance.capacity}"
+        )
+    for environment in state.environments.values():
+        used = by_environment.get(environment.name, NOTHING)
+        _require(used == environment.used, f"environment {environment.name} counts {environment.used}, runs {used}")
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise BrokenInvariant(message)

@@ -1,0 +1,222 @@
+"""Puts the parts together: the only module that knows them all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import uvicorn
+import uvloop
+
+from batchyard.api.app import Application
+from batchyard.api.batch import batch_service
+from batchyard.api.extension import extension_service
+from batchyard.api.logs import log_service
+from batchyard.api.sigv4 import Authenticator
+from batchyard.api.tokens import Tokens
+from batchyard.config import Config, ConfigError
+from batchyard.control import ControlLoop
+from batchyard.defaults import create_defaults
+from batchyard.engines.base import Engine
+from batchyard.engines.local.docker.engine import DockerEngine
+from batchyard.engines.local.process.engine import ProcessEngine
+from batchyard.engines.local.select import RuntimeUnavailableError, choose_runtime, machine_capacity
+from batchyard.installation import Installation, load_installation, write_connection
+from batchyard.kernel.state import Settings
+from batchyard.logs.store import LogStore
+from batchyard.retention import keep_history_short
+from batchyard.store.database import SchemaError
+from batchyard.store.store import Store
+
+logger = logging.getLogger("batchyard")
+
+SHUTDOWN_SECONDS = 5
+"""How long open requests may take after SIGTERM."""
+
+
+def serve(config: Config) -> int:
+    """Runs a server until SIGTERM or SIGINT. Returns the exit code; says on stderr what kept it from starting."""
+    logging.basicConfig(
+        level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o711)
+        with _locked(config.data_dir / "lock"):
+            uvloop.run(_serve(config))
+    except (ConfigError, SchemaError, RuntimeUnavailableError) as error:
+        print(f"batchyard: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"batchyard: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", file=sys.stderr)
+        return 1
+    return 0
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Holds the data directory: two servers on one would run every job twice."""
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"another server is using the data directory {path.parent}") from None
+        yield
+
+
+async def _serve(config: Config) -> None:
+    listener = _listen(config.host, config.port)
+    store = Store(config.data_dir / "batchyard.db")
+    store.open()
+    installation = load_installation(store, config.region, config.account_id)
+    runtime, engine = await _local_engine(config, installation)
+    control = ControlLoop(
+        Settings(account=installation.account), store, {f"local-{runtime}": engine}, check=config.check_invariants
+    )
+    await control.open()
+    gc.freeze()
+    loop = asyncio.get_running_loop()
+    working = loop.create_task(control.run())
+    if installation.first_start:
+        await create_defaults(control, machine_capacity(config.overcommit)[0])
+    cleaning = loop.create_task(keep_history_short(store, control, config.retention_days))
+    server = _http_server(config, installation, control, store)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _ask_to_stop, server)
+    serving = loop.create_task(server.serve(sockets=[listener]))
+    try:
+        await _announce(config, installation, server, listener, runtime, engine)
+        await asyncio.wait({serving, working}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        server.should_exit = True
+        await serving
+        cleaning.cancel()
+        control.stop()
+        await working
+        await engine.close()
+        store.close()
+    logger.info("stopped; jobs that run go on running")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}") from None
+    listener.listen(1024)
+    return listener
+
+
+async def _local_engine(config: Config, installation: Installation) -> tuple[str, Engine]:
+    vcpus, memory = machine_capacity(config.overcommit)
+    runtime = await choose_runtime(config.runtime, config.docker_host)
+    log_root = config.data_dir / "logs"
+    if runtime == "docker":
+        folder = config.data_dir / "docker"
+        return runtime, DockerEngine(folder, log_root, installation.id, vcpus, memory, config.docker_host)
+    return runtime, ProcessEngine(config.data_dir, log_root, vcpus, memory)
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to us (uvicorn would raise them again after its own shutdown), and says when it is up."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.accepting = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.accepting.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _http_server(config: Config, installation: Installation, control: ControlLoop, store: Store) -> _Server:
+    account = installation.account
+    services = [
+        batch_service(control, store, account, Tokens(installation.token_key)),
+        log_service(LogStore(config.data_dir / "logs"), account.region, account.account_id),
+        extension_service(control, store, account),
+    ]
+    authenticator = Authenticator(
+        installation.credential, region=account.region, administrator=installation.administrator, mode=config.auth
+    )
+    return _Server(
+        uvicorn.Config(
+            Application(services, authenticator),
+            http="httptools",
+            loop="none",
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            log_config=None,
+            log_level="warning",
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        )
+    )
+
+
+def _ask_to_stop(server: uvicorn.Server) -> None:
+    server.should_exit = True
+
+
+async def _announce(
+    config: Config,
+    installation: Installation,
+    server: _Server,
+    listener: socket.socket,
+    runtime: str,
+    engine: Engine,
+) -> None:
+    await server.accepting.wait()
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    endpoint = f"http://{host}:{listener.getsockname()[1]}"
+    write_connection(config.data_dir / "connection.json", installation, endpoint)
+    if config.ready_file is not None:
+        write_connection(config.ready_file, installation, endpoint)
+    vcpus, memory = machine_capacity(config.overcommit)
+    print(_greeting(installation, endpoint, runtime, vcpus, memory), file=sys.stderr, flush=True)
+    for note in _notes(runtime, engine):
+        logger.warning(note)
+    if config.auth == "none":
+        logger.warning("requests are not authenticated: anybody on this machine can run commands as this user")
+
+
+def _greeting(installation: Installation, endpoint: str, runtime: str, vcpus: float, memory: int) -> str:
+    lines = [
+        f"Batchyard is ready at {endpoint} (runtime: {runtime}; {vcpus:g} vCPU, {memory} MiB).",
+        "",
+        "  export AWS_ENDPOINT_URL=" + endpoint,
+        "  export AWS_DEFAULT_REGION=" + installation.account.region,
+        "  export AWS_ACCESS_KEY_ID=" + installation.access_key_id,
+    ]
+    if installation.first_start:
+        lines.append("  export AWS_SECRET_ACCESS_KEY=" + installation.secret_access_key)
+    lines += ["", "or `batchyard profile` for the AWS CLI. First job: batchyard run -- echo hello", ""]
+    return "\n".join(lines)
+
+
+def _notes(runtime: str, engine: Engine) -> list[str]:
+    if runtime != "process":
+        return []
+    loud = (
+        "NO CONTAINERS: commands of jobs run directly on this machine, as this user; images are ignored. Install Docker"
+        " for isolation, or choose it with --runtime docker."
+    )
+    return [loud, *(engine.notes if isinstance(engine, ProcessEngine) else [])]
