@@ -1,0 +1,1 @@
+"""The `docker` runtime: every task is a container of the Docker Engine on this machine."""
