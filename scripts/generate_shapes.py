@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import keyword
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -144,12 +145,25 @@ def _hint(shape: Shape, constrained: bool) -> str:
     if isinstance(shape, StringShape):
         if shape.enum and constrained and shape.name not in CASE_INSENSITIVE_ENUMS:
             return "Literal[" + ", ".join(repr(value) for value in shape.enum) + "]"
-        pattern = {"pattern": f"^(?:{limits['pattern'].strip('^$')})$"} if "pattern" in limits else {}
+        pattern = {"pattern": _pattern(str(limits["pattern"]))} if "pattern" in limits else {}
         return _limited("str", {**_length(limits), **pattern})
     if shape.type_name in ("integer", "long"):
-        return _limited("int", {key: limits[name] for key, name in (("ge", "min"), ("le", "max")) if name in limits})
+        return _limited("int", _range(shape, limits) if constrained else {})
     simple = {"boolean": "bool", "double": "float", "float": "float", "timestamp": "float", "blob": "str"}
     return simple.get(shape.type_name, "Any")
+
+
+def _pattern(pattern: str) -> str:
+    """The model's pattern for the whole text, in Python's spelling of Unicode classes."""
+    for java, python in (("\\p{L}", "\\w"), ("\\p{N}", "\\d"), ("\\p{Z}", "\\s")):
+        pattern = pattern.replace(java, python)
+    re.compile(pattern)
+    return f"^(?:{pattern.strip('^$')})$"
+
+
+def _range(shape: Shape, limits: dict[str, object]) -> dict[str, object]:
+    bits = 31 if shape.type_name == "integer" else 63
+    return {"ge": limits.get("min", -(2**bits)), "le": limits.get("max", 2**bits - 1)}
 
 
 def _length(limits: dict[str, object]) -> dict[str, object]:

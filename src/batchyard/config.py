@@ -37,7 +37,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     account_id: str | None = None
     """The account of a new installation, twelve digits; drawn unless told."""
     docker_host: str | None = None
-    retention_days: float | None = 30
+    retention_days: float = 30
     """For how long finished jobs are kept; 0: for ever."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     check_invariants: bool = False
@@ -100,7 +100,7 @@ def _checked(config: Config) -> Config:
         raise ConfigError(f"region must look like us-east-1, got {config.region!r}")
     if config.account_id is not None and not re.match(r"[0-9]{12}\Z", config.account_id):
         raise ConfigError(f"account_id must be twelve digits, got {config.account_id!r}")
-    if config.retention_days is not None and config.retention_days < 0:
+    if config.retention_days < 0:
         raise ConfigError(f"retention_days must not be negative, got {config.retention_days:g}")
     return config
 

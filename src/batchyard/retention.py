@@ -1,4 +1,4 @@
-"""Finished jobs leave after a while (User Guide "Job states": at least seven days)."""
+"""Finished jobs leave after a while (User Guide "Job states": at least seven days), log streams when their group says so."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import time
 from sqlalchemy.exc import SQLAlchemyError
 
 from batchyard.control import ControlLoop
+from batchyard.logs.store import LogStore
 from batchyard.store.store import Store
 
 logger = logging.getLogger(__name__)
@@ -18,10 +19,14 @@ AT_ONCE = 500
 """Jobs removed by one transaction: short, so that submissions never wait for the broom."""
 
 
-async def keep_history_short(store: Store, control: ControlLoop, days: float | None) -> None:
-    """Removes finished jobs that are older, every ten minutes, for as long as the server runs. 0 days: never."""
-    while days:
-        await _forget(store, control, time.time_ns() // 1_000_000 - int(days * 86_400_000))
+async def keep_history_short(store: Store, control: ControlLoop, logs: LogStore, days: float) -> None:
+    """Every ten minutes, for as long as the server runs: removes finished jobs that are older than `days` (0: never), and
+    log events beyond the retention of their group."""
+    while True:
+        now = time.time_ns() // 1_000_000
+        if days:
+            await _forget(store, control, now - int(days * 86_400_000))
+        await asyncio.to_thread(logs.expire, now)
         await asyncio.sleep(INTERVAL_SECONDS)
 
 

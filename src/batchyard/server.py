@@ -22,7 +22,7 @@ from batchyard.api.batch import batch_service
 from batchyard.api.extension import extension_service
 from batchyard.api.logs import log_service
 from batchyard.api.sigv4 import Authenticator
-from batchyard.api.tokens import Tokens
+from batchyard.api.tokens import TokenSealer
 from batchyard.config import Config, ConfigError
 from batchyard.control import ControlLoop
 from batchyard.defaults import create_defaults
@@ -41,6 +41,8 @@ logger = logging.getLogger("batchyard")
 
 SHUTDOWN_SECONDS = 5
 """How long open requests may take after SIGTERM."""
+BODY_LIMIT = 4 * 1024 * 1024
+"""Bytes of a request: PutLogEvents takes a MiB of events, which as JSON is longer."""
 
 
 def serve(config: Config) -> int:
@@ -88,8 +90,9 @@ async def _serve(config: Config) -> None:
     working = loop.create_task(control.run())
     if installation.first_start:
         await create_defaults(control, machine_capacity(config.overcommit)[0])
-    cleaning = loop.create_task(keep_history_short(store, control, config.retention_days))
-    server = _http_server(config, installation, control, store)
+    logs = LogStore(config.data_dir / "logs")
+    cleaning = loop.create_task(keep_history_short(store, control, logs, config.retention_days))
+    server = _http_server(config, installation, control, store, logs)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _ask_to_stop, server)
     serving = loop.create_task(server.serve(sockets=[listener]))
@@ -145,11 +148,14 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _http_server(config: Config, installation: Installation, control: ControlLoop, store: Store) -> _Server:
+def _http_server(
+    config: Config, installation: Installation, control: ControlLoop, store: Store, logs: LogStore
+) -> _Server:
     account = installation.account
+    tokens = TokenSealer(installation.token_key)
     services = [
-        batch_service(control, store, account, Tokens(installation.token_key)),
-        log_service(LogStore(config.data_dir / "logs"), account.region, account.account_id),
+        batch_service(control, store, account, tokens),
+        log_service(logs, account.region, account.account_id, tokens),
         extension_service(control, store, account),
     ]
     authenticator = Authenticator(
@@ -157,7 +163,7 @@ def _http_server(config: Config, installation: Installation, control: ControlLoo
     )
     return _Server(
         uvicorn.Config(
-            Application(services, authenticator),
+            Application(services, authenticator, body_limit=BODY_LIMIT),
             http="httptools",
             loop="none",
             ws="none",

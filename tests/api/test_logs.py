@@ -18,6 +18,7 @@ from toy_endpoint import ACCOUNT, ADMINISTRATOR, CREDENTIALS, KEY, REGION, SECRE
 from batchyard.api.app import Application
 from batchyard.api.logs import JOB_LOG_GROUP, log_service
 from batchyard.api.sigv4 import Authenticator
+from batchyard.api.tokens import TokenSealer
 from batchyard.logs.lines import LineWriter, stream_path
 from batchyard.logs.store import LogStore
 
@@ -47,7 +48,7 @@ def application(store: LogStore, now: int) -> SimpleNamespace:
     authenticator = Authenticator(
         CREDENTIALS.get, region=REGION, administrator=ADMINISTRATOR, mode="sigv4", clock=time.time
     )
-    service = log_service(store, REGION, ACCOUNT, now=lambda: now)
+    service = log_service(store, REGION, ACCOUNT, TokenSealer(b"a key of the installation"), now=lambda: now)
     return SimpleNamespace(application=Application([service], authenticator, body_limit=4 * 1024 * 1024))
 
 

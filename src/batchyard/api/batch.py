@@ -14,7 +14,7 @@ from batchyard.api.errors import ApiError, client_exception, validation_failure
 from batchyard.api.job_reader import JobReader
 from batchyard.api.job_views import job_detail, job_summary
 from batchyard.api.service import RequestContext, Service
-from batchyard.api.tokens import Tokens
+from batchyard.api.tokens import InvalidTokenError, TokenSealer
 from batchyard.control import ControlLoop, Unavailable
 from batchyard.kernel import commands
 from batchyard.kernel.identifiers import Account, job_id_of
@@ -32,7 +32,7 @@ MAXIMUM_PAGE = 100
 MAXIMUM_JOB_PAGE = 1000
 
 
-def batch_service(control: ControlLoop, store: Store, account: Account, tokens: Tokens) -> Service:
+def batch_service(control: ControlLoop, store: Store, account: Account, tokens: TokenSealer) -> Service:
     """The service, ready to be plugged into the endpoint."""
     batch = Batch(control, store, account, tokens)
     return Service(
@@ -67,7 +67,7 @@ def batch_service(control: ControlLoop, store: Store, account: Account, tokens: 
 class Batch:
     """The handlers; see the module's text."""
 
-    def __init__(self, control: ControlLoop, store: Store, account: Account, tokens: Tokens) -> None:
+    def __init__(self, control: ControlLoop, store: Store, account: Account, tokens: TokenSealer) -> None:
         self._control = control
         self._account = account
         self._tokens = tokens
@@ -109,26 +109,26 @@ class Batch:
         name = await self._queue_name(queue)
         wanted = _job_filter(name, request.job_status, filters)
         listing = f"ListJobs {wanted}"
-        position = self._tokens.read(listing, request.next_token)
-        views = await self._reader.in_queue(wanted, int(position) if position else None, limit + 1)
+        position = self._position(listing, request.next_token)
+        views = await self._reader.in_queue(wanted, position, limit + 1)
         more = len(views) > limit
         return shapes.ListJobsResponse(
             job_summary_list=[job_summary(view, self._account) for view in views[:limit]],
-            next_token=self._tokens.make(listing, str(views[limit - 1].row.seq)) if more else None,
+            next_token=self._tokens.seal(listing, views[limit - 1].row.seq) if more else None,
         )
 
     async def _list_children(self, request: shapes.ListJobsRequest, limit: int) -> shapes.ListJobsResponse:
         parent_id = job_id_of(self._account, request.array_job_id or request.multi_node_job_id or "")
         status = Status[request.job_status or "RUNNING"]
         listing = f"ListJobs {parent_id} {status.name}"
-        position = self._tokens.read(listing, request.next_token)
+        position = self._position(listing, request.next_token)
         views = []
         if request.array_job_id:
-            views = await self._reader.children_of(parent_id, status, int(position or 0), limit + 1) or []
+            views = await self._reader.children_of(parent_id, status, position or 0, limit + 1) or []
         more = len(views) > limit
         return shapes.ListJobsResponse(
             job_summary_list=[job_summary(view, self._account) for view in views[:limit]],
-            next_token=self._tokens.make(listing, str(views[limit].row.child_index)) if more else None,
+            next_token=self._tokens.seal(listing, views[limit].row.child_index) if more else None,
         )
 
     async def cancel_job(self, request: shapes.CancelJobRequest, _: RequestContext) -> None:
@@ -166,13 +166,13 @@ class Batch:
             raise validation_failure(f"status must be ACTIVE or INACTIVE, got {request.status}")
         name, status = request.job_definition_name or None, request.status or None
         listing = f"DescribeJobDefinitions {name} {status}"
-        after = self._tokens.read(listing, request.next_token)
+        after = self._position(listing, request.next_token)
         limit = page_size(request.max_results)
         page = await self._ask(lambda kernel: _definition_page(kernel, name, status, after, limit + 1))
         token = None
         if len(page) > limit:
             last = page[limit - 1]
-            token = self._tokens.make(listing, f"{last.job_definition_name}:{last.revision}")
+            token = self._tokens.seal(listing, [last.job_definition_name, last.revision])
         return shapes.DescribeJobDefinitionsResponse(job_definitions=page[:limit], next_token=token)
 
     # --- compute environments
@@ -282,6 +282,13 @@ class Batch:
             raise validation_failure(f"JobQueue {name_or_arn} not found.")
         return name
 
+    def _position(self, listing: str, token: str | None) -> Any:
+        """What a page token of this listing holds; None for no token (an empty one counts as none)."""
+        try:
+            return self._tokens.open(listing, token) if token else None
+        except InvalidTokenError:
+            raise validation_failure("nextToken is not valid") from None
+
     def _page_of(
         self, kind: str, details: dict[str, T], named: list[str] | None, max_results: int | None, token: str | None
     ) -> tuple[list[T], str | None]:
@@ -292,10 +299,10 @@ class Batch:
             names = dict.fromkeys(self._account.name_of(kind, text) or "" for text in named)
             return [details[name] for name in names if name in details], None
         limit = page_size(max_results)
-        after = self._tokens.read(kind, token) or ""
+        after: str = self._position(kind, token) or ""
         names_left = sorted(name for name in details if name > after)
         page = names_left[:limit]
-        following = self._tokens.make(kind, page[-1]) if len(names_left) > limit else None
+        following = self._tokens.seal(kind, page[-1]) if len(names_left) > limit else None
         return [details[name] for name in page], following
 
 
@@ -361,10 +368,10 @@ def _definitions_named(kernel: Kernel, named: Iterable[str]) -> Iterable[shapes.
 
 
 def _definition_page(
-    kernel: Kernel, name: str | None, status: str | None, after: str | None, limit: int
+    kernel: Kernel, name: str | None, status: str | None, after: tuple[str, int] | None, limit: int
 ) -> list[shapes.JobDefinition]:
-    """Definitions by name, the newest revision of each first, from the one that follows `after` (`name:revision`)."""
-    after_name, _, after_revision = (after or "").partition(":")
+    """Definitions by name, the newest revision of each first, from the one that follows `after` (name and revision)."""
+    after_name, after_revision = after or ("", 0)
     definitions = kernel.state.definitions
     names = [name] if name is not None else sorted(definitions)
     page: list[shapes.JobDefinition] = []
@@ -373,7 +380,7 @@ def _definition_page(
         if family is None or (after and each < after_name):
             continue
         for revision in sorted(family.revisions, reverse=True):
-            if after and each == after_name and revision >= int(after_revision):
+            if after and each == after_name and revision >= after_revision:
                 continue
             if status is not None and (revision in family.active) != (status == "ACTIVE"):
                 continue

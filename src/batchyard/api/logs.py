@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from batchyard.api.errors import ApiError
 from batchyard.api.service import Handler, RequestContext, Result, Service
+from batchyard.api.tokens import InvalidTokenError, TokenSealer
 from batchyard.logs.patterns import UnsupportedPatternError, compile_pattern
 from batchyard.logs.store import (
     EVENT_OVERHEAD,
@@ -30,7 +31,6 @@ from batchyard.logs.store import (
     Stream,
     StreamTimes,
 )
-from batchyard.logs.tokens import InvalidTokenError, TokenSealer, load_token_key
 from batchyard.shapes import logs as shapes
 
 JOB_LOG_GROUP = "/aws/batch/job"
@@ -49,12 +49,16 @@ _Item = TypeVar("_Item")
 
 
 def log_service(
-    store: LogStore, region: str, account_id: str, *, now: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    store: LogStore,
+    region: str,
+    account_id: str,
+    sealer: TokenSealer,
+    *,
+    now: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
 ) -> Service:
-    """The service over one log store, in which the job log group is made if need be. `now` gives the time in
-    milliseconds since the epoch."""
+    """The service over one log store, in which the job log group is made if need be. `sealer` makes the page tokens, `now`
+    gives the time in milliseconds since the epoch."""
     store.create_group(JOB_LOG_GROUP)
-    sealer = TokenSealer(load_token_key(store.root / ".token-key"))
     logs = _Logs(store, sealer, f"arn:aws:logs:{region}:{account_id}:log-group:", now)
     return Service(
         name="Amazon CloudWatch Logs",

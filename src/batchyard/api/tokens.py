@@ -1,43 +1,45 @@
-"""Page tokens: opaque to callers, and of no use to those who make them up.
-
-A token holds the position of the next page and is sealed for its listing with a key of this installation: a token of
-another listing, or one that was touched, is refused.
-"""
+"""Paging tokens: opaque to callers, and of no use when changed by them."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import hmac
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+import json
 
-from batchyard.api.errors import client_exception
-
-_SEAL = 16
+_SIGNATURE_BYTES = 12
 
 
-class Tokens:
-    """Makes and reads page tokens."""
+class InvalidTokenError(ValueError):
+    """The token was not made here, or not for this purpose."""
+
+
+class TokenSealer:
+    """Makes tokens out of small JSON values, and reads them back. The same value always gives the same token.
+
+    The key belongs to the installation, so that tokens are good after a restart."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
 
-    def make(self, listing: str, position: str) -> str:
-        """A token for the page of `listing` that begins after `position`."""
-        data = position.encode()
-        return urlsafe_b64encode(self._seal(listing, data) + data).decode()
+    def seal(self, purpose: str, value: object) -> str:
+        """`purpose` names what the token is good for: the operation and the resource that it goes through."""
+        payload = json.dumps(value, separators=(",", ":")).encode()
+        return base64.urlsafe_b64encode(self._sign(purpose, payload) + payload).decode().rstrip("=")
 
-    def read(self, listing: str, token: str | None) -> str | None:
-        """The position in a token; None for no token (an empty one counts as none). Raises `ApiError`."""
-        if not token:
-            return None
+    def open(self, purpose: str, token: str) -> object:
+        """Raises InvalidTokenError."""
         try:
-            data = urlsafe_b64decode(token.encode("ascii"))
-            position = data[_SEAL:].decode()
-        except ValueError:
-            raise client_exception("nextToken is not valid") from None
-        if not hmac.compare_digest(self._seal(listing, data[_SEAL:]), data[:_SEAL]):
-            raise client_exception("nextToken is not valid")
-        return position
+            sealed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        except (binascii.Error, ValueError):
+            raise InvalidTokenError(token) from None
+        signature, payload = sealed[:_SIGNATURE_BYTES], sealed[_SIGNATURE_BYTES:]
+        if not hmac.compare_digest(signature, self._sign(purpose, payload)):
+            raise InvalidTokenError(token)
+        value: object = json.loads(payload)
+        return value
 
-    def _seal(self, listing: str, data: bytes) -> bytes:
-        return hmac.digest(self._key, listing.encode() + b"\0" + data, hashlib.sha256)[:_SEAL]
+    def _sign(self, purpose: str, payload: bytes) -> bytes:
+        signed = purpose.encode() + b"\n" + payload
+        return hmac.digest(self._key, signed, hashlib.sha256)[:_SIGNATURE_BYTES]

@@ -10,7 +10,7 @@ from batchyard.shapes.operation import Operation
 
 
 class ArrayProperties(Struct, kw_only=True, omit_defaults=True):
-    size: int | None = None
+    size: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = None
 
 
 class ArrayPropertiesDetail(Struct, kw_only=True, omit_defaults=True):
@@ -84,7 +84,7 @@ class CancelJobsResponse(Struct, kw_only=True, omit_defaults=True):
 
 
 class CapacityLimit(Struct, kw_only=True, omit_defaults=True):
-    max_capacity: int | None = field(name="maxCapacity", default=None)
+    max_capacity: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(name="maxCapacity", default=None)
     capacity_unit: str | None = field(name="capacityUnit", default=None)
 
 
@@ -114,7 +114,7 @@ class ComputeEnvironmentDetail(Struct, kw_only=True, omit_defaults=True):
 
 
 class ComputeEnvironmentOrder(Struct, kw_only=True, omit_defaults=True):
-    order: int
+    order: Annotated[int, Meta(ge=-2147483648, le=2147483647)]
     compute_environment: str = field(name="computeEnvironment")
 
 
@@ -131,9 +131,9 @@ class ComputeResource(Struct, kw_only=True, omit_defaults=True):
         ]
         | None
     ) = field(name="allocationStrategy", default=None)
-    min_vcpus: int | None = field(name="minvCpus", default=None)
-    max_vcpus: int = field(name="maxvCpus")
-    desired_vcpus: int | None = field(name="desiredvCpus", default=None)
+    min_vcpus: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(name="minvCpus", default=None)
+    max_vcpus: Annotated[int, Meta(ge=-2147483648, le=2147483647)] = field(name="maxvCpus")
+    desired_vcpus: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(name="desiredvCpus", default=None)
     instance_types: list[str] | None = field(name="instanceTypes", default=None)
     image_id: str | None = field(name="imageId", default=None)
     subnets: list[str] | None = None
@@ -142,7 +142,9 @@ class ComputeResource(Struct, kw_only=True, omit_defaults=True):
     instance_role: str | None = field(name="instanceRole", default=None)
     tags: dict[str, str] | None = None
     placement_group: str | None = field(name="placementGroup", default=None)
-    bid_percentage: int | None = field(name="bidPercentage", default=None)
+    bid_percentage: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(
+        name="bidPercentage", default=None
+    )
     spot_iam_fleet_role: str | None = field(name="spotIamFleetRole", default=None)
     launch_template: LaunchTemplateSpecification | None = field(name="launchTemplate", default=None)
     ec2_configuration: list[Ec2Configuration] | None = field(name="ec2Configuration", default=None)
@@ -158,9 +160,9 @@ class ComputeResource(Struct, kw_only=True, omit_defaults=True):
 
 
 class ComputeResourceUpdate(Struct, kw_only=True, omit_defaults=True):
-    min_vcpus: int | None = field(name="minvCpus", default=None)
-    max_vcpus: int | None = field(name="maxvCpus", default=None)
-    desired_vcpus: int | None = field(name="desiredvCpus", default=None)
+    min_vcpus: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(name="minvCpus", default=None)
+    max_vcpus: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(name="maxvCpus", default=None)
+    desired_vcpus: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(name="desiredvCpus", default=None)
     subnets: list[str] | None = None
     security_group_ids: list[str] | None = field(name="securityGroupIds", default=None)
     allocation_strategy: (
@@ -178,7 +180,9 @@ class ComputeResourceUpdate(Struct, kw_only=True, omit_defaults=True):
     instance_role: str | None = field(name="instanceRole", default=None)
     tags: dict[str, str] | None = None
     placement_group: str | None = field(name="placementGroup", default=None)
-    bid_percentage: int | None = field(name="bidPercentage", default=None)
+    bid_percentage: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(
+        name="bidPercentage", default=None
+    )
     launch_template: LaunchTemplateSpecification | None = field(name="launchTemplate", default=None)
     ec2_configuration: list[Ec2Configuration] | None = field(name="ec2Configuration", default=None)
     update_to_latest_image_version: bool | None = field(name="updateToLatestImageVersion", default=None)
@@ -198,7 +202,9 @@ class ComputeResourceUpdate(Struct, kw_only=True, omit_defaults=True):
 
 
 class ComputeScalingPolicy(Struct, kw_only=True, omit_defaults=True):
-    min_scale_down_delay_minutes: int | None = field(name="minScaleDownDelayMinutes", default=None)
+    min_scale_down_delay_minutes: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(
+        name="minScaleDownDelayMinutes", default=None
+    )
 
 
 class ConsumableResourceProperties(Struct, kw_only=True, omit_defaults=True):
@@ -209,7 +215,7 @@ class ConsumableResourceProperties(Struct, kw_only=True, omit_defaults=True):
 
 class ConsumableResourceRequirement(Struct, kw_only=True, omit_defaults=True):
     consumable_resource: str | None = field(name="consumableResource", default=None)
-    quantity: int | None = None
+    quantity: Annotated[int, Meta(ge=-9223372036854775808, le=9223372036854775807)] | None = None
 
 
 class ConsumableResourceSummary(Struct, kw_only=True, omit_defaults=True):
@@ -256,8 +262,8 @@ class ContainerDetail(Struct, kw_only=True, omit_defaults=True):
 
 
 class ContainerOverrides(Struct, kw_only=True, omit_defaults=True):
-    vcpus: int | None = None
-    memory: int | None = None
+    vcpus: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = None
+    memory: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = None
     command: list[str] | None = None
     instance_type: str | None = field(name="instanceType", default=None)
     environment: list[KeyValuePair] | None = None
@@ -266,8 +272,8 @@ class ContainerOverrides(Struct, kw_only=True, omit_defaults=True):
 
 class ContainerProperties(Struct, kw_only=True, omit_defaults=True):
     image: str | None = None
-    vcpus: int | None = None
-    memory: int | None = None
+    vcpus: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = None
+    memory: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = None
     command: list[str] | None = None
     job_role_arn: str | None = field(name="jobRoleArn", default=None)
     execution_role_arn: str | None = field(name="executionRoleArn", default=None)
@@ -302,7 +308,9 @@ class CreateComputeEnvironmentRequest(Struct, kw_only=True, omit_defaults=True):
     compute_environment_name: str = field(name="computeEnvironmentName")
     type: Literal["MANAGED", "UNMANAGED"]
     state: Literal["ENABLED", "DISABLED"] | None = None
-    unmanaged_vcpus: int | None = field(name="unmanagedvCpus", default=None)
+    unmanaged_vcpus: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(
+        name="unmanagedvCpus", default=None
+    )
     compute_resources: ComputeResource | None = field(name="computeResources", default=None)
     service_role: str | None = field(name="serviceRole", default=None)
     tags: (
@@ -324,7 +332,9 @@ class CreateComputeEnvironmentResponse(Struct, kw_only=True, omit_defaults=True)
 
 class CreateConsumableResourceRequest(Struct, kw_only=True, omit_defaults=True):
     consumable_resource_name: str = field(name="consumableResourceName")
-    total_quantity: int | None = field(name="totalQuantity", default=None)
+    total_quantity: Annotated[int, Meta(ge=-9223372036854775808, le=9223372036854775807)] | None = field(
+        name="totalQuantity", default=None
+    )
     resource_type: str | None = field(name="resourceType", default=None)
     tags: (
         Annotated[
@@ -344,7 +354,7 @@ class CreateJobQueueRequest(Struct, kw_only=True, omit_defaults=True):
     job_queue_name: str = field(name="jobQueueName")
     state: Literal["ENABLED", "DISABLED"] | None = None
     scheduling_policy_arn: str | None = field(name="schedulingPolicyArn", default=None)
-    priority: int
+    priority: Annotated[int, Meta(ge=-2147483648, le=2147483647)]
     compute_environment_order: list[ComputeEnvironmentOrder] | None = field(
         name="computeEnvironmentOrder", default=None
     )
@@ -487,7 +497,7 @@ class DeregisterJobDefinitionResponse(Struct, kw_only=True, omit_defaults=True):
 
 class DescribeComputeEnvironmentsRequest(Struct, kw_only=True, omit_defaults=True):
     compute_environments: list[str] | None = field(name="computeEnvironments", default=None)
-    max_results: int | None = field(name="maxResults", default=None)
+    max_results: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(name="maxResults", default=None)
     next_token: str | None = field(name="nextToken", default=None)
 
 
@@ -513,7 +523,7 @@ class DescribeConsumableResourceResponse(Struct, kw_only=True, omit_defaults=Tru
 
 class DescribeJobDefinitionsRequest(Struct, kw_only=True, omit_defaults=True):
     job_definitions: list[str] | None = field(name="jobDefinitions", default=None)
-    max_results: int | None = field(name="maxResults", default=None)
+    max_results: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(name="maxResults", default=None)
     job_definition_name: str | None = field(name="jobDefinitionName", default=None)
     status: str | None = None
     next_token: str | None = field(name="nextToken", default=None)
@@ -526,7 +536,7 @@ class DescribeJobDefinitionsResponse(Struct, kw_only=True, omit_defaults=True):
 
 class DescribeJobQueuesRequest(Struct, kw_only=True, omit_defaults=True):
     job_queues: list[str] | None = field(name="jobQueues", default=None)
-    max_results: int | None = field(name="maxResults", default=None)
+    max_results: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(name="maxResults", default=None)
     next_token: str | None = field(name="nextToken", default=None)
 
 
@@ -573,7 +583,7 @@ class DescribeSchedulingPoliciesResponse(Struct, kw_only=True, omit_defaults=Tru
 
 class DescribeServiceEnvironmentsRequest(Struct, kw_only=True, omit_defaults=True):
     service_environments: list[str] | None = field(name="serviceEnvironments", default=None)
-    max_results: int | None = field(name="maxResults", default=None)
+    max_results: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(name="maxResults", default=None)
     next_token: str | None = field(name="nextToken", default=None)
 
 
@@ -630,7 +640,9 @@ class EFSVolumeConfiguration(Struct, kw_only=True, omit_defaults=True):
     file_system_id: str = field(name="fileSystemId")
     root_directory: str | None = field(name="rootDirectory", default=None)
     transit_encryption: Literal["ENABLED", "DISABLED"] | None = field(name="transitEncryption", default=None)
-    transit_encryption_port: int | None = field(name="transitEncryptionPort", default=None)
+    transit_encryption_port: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(
+        name="transitEncryptionPort", default=None
+    )
     authorization_config: EFSAuthorizationConfig | None = field(name="authorizationConfig", default=None)
 
 
@@ -780,8 +792,12 @@ class EksContainerResourceRequirements(Struct, kw_only=True, omit_defaults=True)
 
 
 class EksContainerSecurityContext(Struct, kw_only=True, omit_defaults=True):
-    run_as_user: int | None = field(name="runAsUser", default=None)
-    run_as_group: int | None = field(name="runAsGroup", default=None)
+    run_as_user: Annotated[int, Meta(ge=-9223372036854775808, le=9223372036854775807)] | None = field(
+        name="runAsUser", default=None
+    )
+    run_as_group: Annotated[int, Meta(ge=-9223372036854775808, le=9223372036854775807)] | None = field(
+        name="runAsGroup", default=None
+    )
     privileged: bool | None = None
     allow_privilege_escalation: bool | None = field(name="allowPrivilegeEscalation", default=None)
     read_only_root_filesystem: bool | None = field(name="readOnlyRootFilesystem", default=None)
@@ -852,11 +868,17 @@ class EksPodPropertiesOverride(Struct, kw_only=True, omit_defaults=True):
 
 
 class EksPodSecurityContext(Struct, kw_only=True, omit_defaults=True):
-    run_as_user: int | None = field(name="runAsUser", default=None)
-    run_as_group: int | None = field(name="runAsGroup", default=None)
+    run_as_user: Annotated[int, Meta(ge=-9223372036854775808, le=9223372036854775807)] | None = field(
+        name="runAsUser", default=None
+    )
+    run_as_group: Annotated[int, Meta(ge=-9223372036854775808, le=9223372036854775807)] | None = field(
+        name="runAsGroup", default=None
+    )
     run_as_non_root: bool | None = field(name="runAsNonRoot", default=None)
     seccomp_profile: EksSeccompProfile | None = field(name="seccompProfile", default=None)
-    fs_group: int | None = field(name="fsGroup", default=None)
+    fs_group: Annotated[int, Meta(ge=-9223372036854775808, le=9223372036854775807)] | None = field(
+        name="fsGroup", default=None
+    )
 
 
 class EksProperties(Struct, kw_only=True, omit_defaults=True):
@@ -892,7 +914,7 @@ class EksVolume(Struct, kw_only=True, omit_defaults=True):
 
 
 class EphemeralStorage(Struct, kw_only=True, omit_defaults=True):
-    size_in_gib: int = field(name="sizeInGiB")
+    size_in_gib: Annotated[int, Meta(ge=-2147483648, le=2147483647)] = field(name="sizeInGiB")
 
 
 class EvaluateOnExit(Struct, kw_only=True, omit_defaults=True):
@@ -913,8 +935,12 @@ class FairshareCapacityUtilization(Struct, kw_only=True, omit_defaults=True):
 
 
 class FairsharePolicy(Struct, kw_only=True, omit_defaults=True):
-    share_decay_seconds: int | None = field(name="shareDecaySeconds", default=None)
-    compute_reservation: int | None = field(name="computeReservation", default=None)
+    share_decay_seconds: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(
+        name="shareDecaySeconds", default=None
+    )
+    compute_reservation: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(
+        name="computeReservation", default=None
+    )
     share_distribution: list[ShareAttributes] | None = field(name="shareDistribution", default=None)
 
 
@@ -973,7 +999,9 @@ class ImagePullSecret(Struct, kw_only=True, omit_defaults=True):
 
 
 class InfrastructureOptimization(Struct, kw_only=True, omit_defaults=True):
-    scale_in_after: int | None = field(name="scaleInAfter", default=None)
+    scale_in_after: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(
+        name="scaleInAfter", default=None
+    )
 
 
 class InstanceLaunchTemplate(Struct, kw_only=True, omit_defaults=True):
@@ -1106,7 +1134,7 @@ class JobQueueDetail(Struct, kw_only=True, omit_defaults=True):
 class JobStateTimeLimitAction(Struct, kw_only=True, omit_defaults=True):
     reason: str
     state: Literal["RUNNABLE"]
-    max_time_seconds: int = field(name="maxTimeSeconds")
+    max_time_seconds: Annotated[int, Meta(ge=-2147483648, le=2147483647)] = field(name="maxTimeSeconds")
     action: Literal["CANCEL", "TERMINATE"]
 
 
@@ -1131,7 +1159,9 @@ class JobSummary(Struct, kw_only=True, omit_defaults=True):
 
 
 class JobTimeout(Struct, kw_only=True, omit_defaults=True):
-    attempt_duration_seconds: int | None = field(name="attemptDurationSeconds", default=None)
+    attempt_duration_seconds: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(
+        name="attemptDurationSeconds", default=None
+    )
 
 
 class KeyValuePair(Struct, kw_only=True, omit_defaults=True):
@@ -1167,15 +1197,17 @@ class LaunchTemplateSpecificationOverride(Struct, kw_only=True, omit_defaults=Tr
 class LinuxParameters(Struct, kw_only=True, omit_defaults=True):
     devices: list[Device] | None = None
     init_process_enabled: bool | None = field(name="initProcessEnabled", default=None)
-    shared_memory_size: int | None = field(name="sharedMemorySize", default=None)
+    shared_memory_size: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(
+        name="sharedMemorySize", default=None
+    )
     tmpfs: list[Tmpfs] | None = None
-    max_swap: int | None = field(name="maxSwap", default=None)
-    swappiness: int | None = None
+    max_swap: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(name="maxSwap", default=None)
+    swappiness: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = None
 
 
 class ListConsumableResourcesRequest(Struct, kw_only=True, omit_defaults=True):
     filters: list[KeyValuesPair] | None = None
-    max_results: int | None = field(name="maxResults", default=None)
+    max_results: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(name="maxResults", default=None)
     next_token: str | None = field(name="nextToken", default=None)
 
 
@@ -1187,7 +1219,7 @@ class ListConsumableResourcesResponse(Struct, kw_only=True, omit_defaults=True):
 class ListJobsByConsumableResourceRequest(Struct, kw_only=True, omit_defaults=True):
     consumable_resource: str = field(name="consumableResource")
     filters: list[KeyValuesPair] | None = None
-    max_results: int | None = field(name="maxResults", default=None)
+    max_results: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(name="maxResults", default=None)
     next_token: str | None = field(name="nextToken", default=None)
 
 
@@ -1219,7 +1251,7 @@ class ListJobsRequest(Struct, kw_only=True, omit_defaults=True):
     job_status: Literal["SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED"] | None = (
         field(name="jobStatus", default=None)
     )
-    max_results: int | None = field(name="maxResults", default=None)
+    max_results: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(name="maxResults", default=None)
     next_token: str | None = field(name="nextToken", default=None)
     filters: list[KeyValuesPair] | None = None
 
@@ -1231,7 +1263,7 @@ class ListJobsResponse(Struct, kw_only=True, omit_defaults=True):
 
 class ListQuotaSharesRequest(Struct, kw_only=True, omit_defaults=True):
     job_queue: str = field(name="jobQueue")
-    max_results: int | None = field(name="maxResults", default=None)
+    max_results: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(name="maxResults", default=None)
     next_token: str | None = field(name="nextToken", default=None)
 
 
@@ -1241,7 +1273,7 @@ class ListQuotaSharesResponse(Struct, kw_only=True, omit_defaults=True):
 
 
 class ListSchedulingPoliciesRequest(Struct, kw_only=True, omit_defaults=True):
-    max_results: int | None = field(name="maxResults", default=None)
+    max_results: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(name="maxResults", default=None)
     next_token: str | None = field(name="nextToken", default=None)
 
 
@@ -1255,7 +1287,7 @@ class ListServiceJobsRequest(Struct, kw_only=True, omit_defaults=True):
     job_status: (
         Literal["SUBMITTED", "PENDING", "RUNNABLE", "SCHEDULED", "STARTING", "RUNNING", "SUCCEEDED", "FAILED"] | None
     ) = field(name="jobStatus", default=None)
-    max_results: int | None = field(name="maxResults", default=None)
+    max_results: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(name="maxResults", default=None)
     next_token: str | None = field(name="nextToken", default=None)
     filters: list[KeyValuesPair] | None = None
 
@@ -1300,7 +1332,9 @@ class ManagedInstancesProvider(Struct, kw_only=True, omit_defaults=True):
 
 
 class ManagedInstancesStorageConfiguration(Struct, kw_only=True, omit_defaults=True):
-    storage_size_gib: int | None = field(name="storageSizeGiB", default=None)
+    storage_size_gib: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(
+        name="storageSizeGiB", default=None
+    )
 
 
 class MountPoint(Struct, kw_only=True, omit_defaults=True):
@@ -1325,13 +1359,13 @@ class NodeDetails(Struct, kw_only=True, omit_defaults=True):
 
 
 class NodeOverrides(Struct, kw_only=True, omit_defaults=True):
-    num_nodes: int | None = field(name="numNodes", default=None)
+    num_nodes: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(name="numNodes", default=None)
     node_property_overrides: list[NodePropertyOverride] | None = field(name="nodePropertyOverrides", default=None)
 
 
 class NodeProperties(Struct, kw_only=True, omit_defaults=True):
-    num_nodes: int = field(name="numNodes")
-    main_node: int = field(name="mainNode")
+    num_nodes: Annotated[int, Meta(ge=-2147483648, le=2147483647)] = field(name="numNodes")
+    main_node: Annotated[int, Meta(ge=-2147483648, le=2147483647)] = field(name="mainNode")
     node_range_properties: list[NodeRangeProperty] = field(name="nodeRangeProperties")
 
 
@@ -1376,7 +1410,7 @@ class QueueSnapshotUtilizationDetail(Struct, kw_only=True, omit_defaults=True):
 
 
 class QuotaShareCapacityLimit(Struct, kw_only=True, omit_defaults=True):
-    max_capacity: int = field(name="maxCapacity")
+    max_capacity: Annotated[int, Meta(ge=-2147483648, le=2147483647)] = field(name="maxCapacity")
     capacity_unit: str = field(name="capacityUnit")
 
 
@@ -1415,7 +1449,7 @@ class QuotaSharePreemptionConfiguration(Struct, kw_only=True, omit_defaults=True
 
 class QuotaShareResourceSharingConfiguration(Struct, kw_only=True, omit_defaults=True):
     strategy: Literal["RESERVE", "LEND", "LEND_AND_BORROW"]
-    borrow_limit: int | None = field(name="borrowLimit", default=None)
+    borrow_limit: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(name="borrowLimit", default=None)
 
 
 class QuotaShareUtilizationDetail(Struct, kw_only=True, omit_defaults=True):
@@ -1428,7 +1462,9 @@ class RegisterJobDefinitionRequest(Struct, kw_only=True, omit_defaults=True):
     job_definition_name: str = field(name="jobDefinitionName")
     type: Literal["container", "multinode"]
     parameters: dict[str, str] | None = None
-    scheduling_priority: int | None = field(name="schedulingPriority", default=None)
+    scheduling_priority: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(
+        name="schedulingPriority", default=None
+    )
     container_properties: ContainerProperties | None = field(name="containerProperties", default=None)
     node_properties: NodeProperties | None = field(name="nodeProperties", default=None)
     retry_strategy: RetryStrategy | None = field(name="retryStrategy", default=None)
@@ -1467,7 +1503,7 @@ class ResourceRequirement(Struct, kw_only=True, omit_defaults=True):
 
 
 class RetryStrategy(Struct, kw_only=True, omit_defaults=True):
-    attempts: int | None = None
+    attempts: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = None
     evaluate_on_exit: list[EvaluateOnExit] | None = field(name="evaluateOnExit", default=None)
 
 
@@ -1479,7 +1515,9 @@ class RuntimePlatform(Struct, kw_only=True, omit_defaults=True):
 class S3FilesVolumeConfiguration(Struct, kw_only=True, omit_defaults=True):
     file_system_arn: str = field(name="fileSystemArn")
     root_directory: str | None = field(name="rootDirectory", default=None)
-    transit_encryption_port: int | None = field(name="transitEncryptionPort", default=None)
+    transit_encryption_port: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(
+        name="transitEncryptionPort", default=None
+    )
     access_point_arn: str | None = field(name="accessPointArn", default=None)
 
 
@@ -1511,7 +1549,7 @@ class ServiceEnvironmentDetail(Struct, kw_only=True, omit_defaults=True):
 
 
 class ServiceEnvironmentOrder(Struct, kw_only=True, omit_defaults=True):
-    order: int
+    order: Annotated[int, Meta(ge=-2147483648, le=2147483647)]
     service_environment: str = field(name="serviceEnvironment")
 
 
@@ -1545,7 +1583,9 @@ class ServiceJobPreemptedAttempt(Struct, kw_only=True, omit_defaults=True):
 
 
 class ServiceJobPreemptionConfiguration(Struct, kw_only=True, omit_defaults=True):
-    preemption_retries_before_termination: int | None = field(name="preemptionRetriesBeforeTermination", default=None)
+    preemption_retries_before_termination: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(
+        name="preemptionRetriesBeforeTermination", default=None
+    )
 
 
 class ServiceJobPreemptionSummary(Struct, kw_only=True, omit_defaults=True):
@@ -1556,7 +1596,7 @@ class ServiceJobPreemptionSummary(Struct, kw_only=True, omit_defaults=True):
 
 
 class ServiceJobRetryStrategy(Struct, kw_only=True, omit_defaults=True):
-    attempts: int
+    attempts: Annotated[int, Meta(ge=-2147483648, le=2147483647)]
     evaluate_on_exit: list[ServiceJobEvaluateOnExit] | None = field(name="evaluateOnExit", default=None)
 
 
@@ -1579,7 +1619,9 @@ class ServiceJobSummary(Struct, kw_only=True, omit_defaults=True):
 
 
 class ServiceJobTimeout(Struct, kw_only=True, omit_defaults=True):
-    attempt_duration_seconds: int | None = field(name="attemptDurationSeconds", default=None)
+    attempt_duration_seconds: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(
+        name="attemptDurationSeconds", default=None
+    )
 
 
 class ServiceResourceId(Struct, kw_only=True, omit_defaults=True):
@@ -1596,7 +1638,9 @@ class SubmitJobRequest(Struct, kw_only=True, omit_defaults=True):
     job_name: str = field(name="jobName")
     job_queue: str = field(name="jobQueue")
     share_identifier: str | None = field(name="shareIdentifier", default=None)
-    scheduling_priority_override: int | None = field(name="schedulingPriorityOverride", default=None)
+    scheduling_priority_override: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(
+        name="schedulingPriorityOverride", default=None
+    )
     array_properties: ArrayProperties | None = field(name="arrayProperties", default=None)
     depends_on: list[JobDependency] | None = field(name="dependsOn", default=None)
     job_definition: str = field(name="jobDefinition")
@@ -1630,7 +1674,9 @@ class SubmitServiceJobRequest(Struct, kw_only=True, omit_defaults=True):
     job_name: str = field(name="jobName")
     job_queue: str = field(name="jobQueue")
     retry_strategy: ServiceJobRetryStrategy | None = field(name="retryStrategy", default=None)
-    scheduling_priority: int | None = field(name="schedulingPriority", default=None)
+    scheduling_priority: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(
+        name="schedulingPriority", default=None
+    )
     service_request_payload: str = field(name="serviceRequestPayload")
     service_job_type: Literal["SAGEMAKER_TRAINING"] = field(name="serviceJobType")
     share_identifier: str | None = field(name="shareIdentifier", default=None)
@@ -1723,8 +1769,8 @@ class TaskContainerProperties(Struct, kw_only=True, omit_defaults=True):
     secrets: list[Secret] | None = None
     ulimits: list[Ulimit] | None = None
     user: str | None = None
-    start_timeout: int | None = field(name="startTimeout", default=None)
-    stop_timeout: int | None = field(name="stopTimeout", default=None)
+    start_timeout: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(name="startTimeout", default=None)
+    stop_timeout: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(name="stopTimeout", default=None)
 
 
 class TaskPropertiesOverride(Struct, kw_only=True, omit_defaults=True):
@@ -1783,14 +1829,14 @@ class TerminateServiceJobsResponse(Struct, kw_only=True, omit_defaults=True):
 
 class Tmpfs(Struct, kw_only=True, omit_defaults=True):
     container_path: str = field(name="containerPath")
-    size: int
+    size: Annotated[int, Meta(ge=-2147483648, le=2147483647)]
     mount_options: list[str] | None = field(name="mountOptions", default=None)
 
 
 class Ulimit(Struct, kw_only=True, omit_defaults=True):
-    hard_limit: int = field(name="hardLimit")
+    hard_limit: Annotated[int, Meta(ge=-2147483648, le=2147483647)] = field(name="hardLimit")
     name: str
-    soft_limit: int = field(name="softLimit")
+    soft_limit: Annotated[int, Meta(ge=-2147483648, le=2147483647)] = field(name="softLimit")
 
 
 class UntagResourceRequest(Struct, kw_only=True, omit_defaults=True):
@@ -1807,7 +1853,9 @@ class UntagResourceResponse(Struct, kw_only=True, omit_defaults=True):
 class UpdateComputeEnvironmentRequest(Struct, kw_only=True, omit_defaults=True):
     compute_environment: str = field(name="computeEnvironment")
     state: Literal["ENABLED", "DISABLED"] | None = None
-    unmanaged_vcpus: int | None = field(name="unmanagedvCpus", default=None)
+    unmanaged_vcpus: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = field(
+        name="unmanagedvCpus", default=None
+    )
     compute_resources: ComputeResourceUpdate | None = field(name="computeResources", default=None)
     service_role: str | None = field(name="serviceRole", default=None)
     update_policy: UpdatePolicy | None = field(name="updatePolicy", default=None)
@@ -1824,7 +1872,7 @@ class UpdateComputeEnvironmentResponse(Struct, kw_only=True, omit_defaults=True)
 class UpdateConsumableResourceRequest(Struct, kw_only=True, omit_defaults=True):
     consumable_resource: str = field(name="consumableResource")
     operation: str | None = None
-    quantity: int | None = None
+    quantity: Annotated[int, Meta(ge=-9223372036854775808, le=9223372036854775807)] | None = None
     client_token: Annotated[str, Meta(min_length=1, max_length=64)] | None = field(name="clientToken", default=None)
 
 
@@ -1838,7 +1886,7 @@ class UpdateJobQueueRequest(Struct, kw_only=True, omit_defaults=True):
     job_queue: str = field(name="jobQueue")
     state: Literal["ENABLED", "DISABLED"] | None = None
     scheduling_policy_arn: str | None = field(name="schedulingPolicyArn", default=None)
-    priority: int | None = None
+    priority: Annotated[int, Meta(ge=-2147483648, le=2147483647)] | None = None
     compute_environment_order: list[ComputeEnvironmentOrder] | None = field(
         name="computeEnvironmentOrder", default=None
     )
@@ -1911,7 +1959,7 @@ class UpdateServiceEnvironmentResponse(Struct, kw_only=True, omit_defaults=True)
 
 class UpdateServiceJobRequest(Struct, kw_only=True, omit_defaults=True):
     job_id: str = field(name="jobId")
-    scheduling_priority: int = field(name="schedulingPriority")
+    scheduling_priority: Annotated[int, Meta(ge=-2147483648, le=2147483647)] = field(name="schedulingPriority")
 
 
 class UpdateServiceJobResponse(Struct, kw_only=True, omit_defaults=True):

@@ -17,8 +17,8 @@ class CreateLogGroupRequest(Struct, kw_only=True, omit_defaults=True):
     tags: (
         Annotated[
             dict[
-                Annotated[str, Meta(min_length=1, max_length=128, pattern="^(?:([\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+))$")],
-                Annotated[str, Meta(max_length=256, pattern="^(?:([\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*))$")],
+                Annotated[str, Meta(min_length=1, max_length=128, pattern="^(?:([\\w\\s\\d_.:/=+\\-@]+))$")],
+                Annotated[str, Meta(max_length=256, pattern="^(?:([\\w\\s\\d_.:/=+\\-@]*))$")],
             ],
             Meta(max_length=50),
         ]
@@ -134,8 +134,8 @@ class FilterLogEventsRequest(Struct, kw_only=True, omit_defaults=True):
     log_stream_name_prefix: Annotated[str, Meta(min_length=1, max_length=512, pattern="^(?:[^:*]*)$")] | None = field(
         name="logStreamNamePrefix", default=None
     )
-    start_time: Annotated[int, Meta(ge=0)] | None = field(name="startTime", default=None)
-    end_time: Annotated[int, Meta(ge=0)] | None = field(name="endTime", default=None)
+    start_time: Annotated[int, Meta(ge=0, le=9223372036854775807)] | None = field(name="startTime", default=None)
+    end_time: Annotated[int, Meta(ge=0, le=9223372036854775807)] | None = field(name="endTime", default=None)
     filter_pattern: Annotated[str, Meta(min_length=0, max_length=1024)] | None = field(
         name="filterPattern", default=None
     )
@@ -170,8 +170,8 @@ class GetLogEventsRequest(Struct, kw_only=True, omit_defaults=True):
     log_stream_name: Annotated[str, Meta(min_length=1, max_length=512, pattern="^(?:[^:*]*)$")] = field(
         name="logStreamName"
     )
-    start_time: Annotated[int, Meta(ge=0)] | None = field(name="startTime", default=None)
-    end_time: Annotated[int, Meta(ge=0)] | None = field(name="endTime", default=None)
+    start_time: Annotated[int, Meta(ge=0, le=9223372036854775807)] | None = field(name="startTime", default=None)
+    end_time: Annotated[int, Meta(ge=0, le=9223372036854775807)] | None = field(name="endTime", default=None)
     next_token: Annotated[str, Meta(min_length=1)] | None = field(name="nextToken", default=None)
     limit: Annotated[int, Meta(ge=1, le=10000)] | None = None
     start_from_head: bool | None = field(name="startFromHead", default=None)
@@ -185,7 +185,7 @@ class GetLogEventsResponse(Struct, kw_only=True, omit_defaults=True):
 
 
 class InputLogEvent(Struct, kw_only=True, omit_defaults=True):
-    timestamp: Annotated[int, Meta(ge=0)]
+    timestamp: Annotated[int, Meta(ge=0, le=9223372036854775807)]
     message: Annotated[str, Meta(min_length=1)]
 
 
@@ -245,7 +245,7 @@ class PutRetentionPolicyRequest(Struct, kw_only=True, omit_defaults=True):
     log_group_name: Annotated[str, Meta(min_length=1, max_length=512, pattern="^(?:[\\.\\-_/#A-Za-z0-9]+)$")] = field(
         name="logGroupName"
     )
-    retention_in_days: int = field(name="retentionInDays")
+    retention_in_days: Annotated[int, Meta(ge=-2147483648, le=2147483647)] = field(name="retentionInDays")
 
 
 class RejectedEntityInfo(Struct, kw_only=True, omit_defaults=True):
