@@ -37,6 +37,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     account_id: str | None = None
     """The account of a new installation, twelve digits; drawn unless told."""
     docker_host: str | None = None
+    docker_network: str = "bridge"
+    """Docker's network mode of every container; with `host`, jobs reach what listens on this machine's loopback."""
+    privileged: Literal["honour", "reduce", "ignore", "refuse"] = "reduce"
+    """What becomes of `privileged: true`: given as asked, reduced to what this host can give, ignored, or refused."""
+    job_environment: dict[str, str] = {}
+    """Environment variables for every job, such as credentials and endpoints of object storage. A job's own variables of
+    the same name win. They never show in API answers."""
     retention_days: float = 30
     """For how long finished jobs are kept; 0: for ever."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -77,7 +84,7 @@ def _from_file(path: Path | None) -> dict[str, Any]:
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
     names = {f"{PREFIX}{field.upper()}": field for field in Config.__struct_fields__}
-    return {field: environ[name] for name, field in names.items() if environ.get(name)}
+    return {field: environ[name] for name, field in names.items() if environ.get(name) and field != "job_environment"}
 
 
 def _decode_path(kind: type, value: Any) -> Any:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -25,10 +25,11 @@ from batchyard.kernel.commands import Command, SubmitJob
 from batchyard.kernel.dependencies import missing
 from batchyard.kernel.effects import Effects, Start
 from batchyard.kernel.environment import creates_log_group, environment_of, log_group_of, log_stream_of
+from batchyard.kernel.environments import is_fargate
 from batchyard.kernel.invariants import check_invariants
 from batchyard.kernel.kernel import Kernel
 from batchyard.kernel.messages import Observation
-from batchyard.kernel.records import Job, Resources
+from batchyard.kernel.records import Job, Resources, Task
 from batchyard.kernel.refusal import Refusal
 from batchyard.kernel.state import Settings
 from batchyard.kernel.stored import restore
@@ -63,14 +64,17 @@ class ControlLoop:
         store: Store,
         engines: dict[str, Engine],
         *,
+        surroundings: Mapping[str, str] | None = None,
         clock: Callable[[], int] | None = None,
         check: bool = False,
     ) -> None:
+        """`surroundings` are environment variables for every job; `check` re-derives every counter after each round."""
         self._settings = settings
         self._store = store
         self._engines = engines
         self._clock = clock or _milliseconds
         self._check = check
+        self._surroundings = surroundings or {}
         self._mailbox: list[Request | Observation] = []
         self._mail = asyncio.Event()
         self._details: dict[int, shapes.JobDetail] = {}
@@ -270,7 +274,7 @@ class ControlLoop:
                 continue
             container = details[(job.parent or job).seq].container
             assert container is not None
-            by_engine.setdefault(order.engine, []).append(task_spec(job, container))
+            by_engine.setdefault(order.engine, []).append(self._task_spec(job, job.task, container))
         for name, tasks in by_engine.items():
             self._engines[name].start(tasks)
 
@@ -283,27 +287,26 @@ class ControlLoop:
             self._details[seq] = found[seq]
         return found
 
+    def _task_spec(self, job: Job, task: Task, container: shapes.ContainerDetail) -> TaskSpec:
+        environment = self.kernel.state.environments.get(task.environment)
+        fargate = environment is not None and is_fargate(environment.detail.compute_resources)
+        return TaskSpec(
+            task_id=task.id,
+            job_id=job.id,
+            container=container,
+            environment=environment_of(job, task, container, surroundings=self._surroundings, fargate=fargate),
+            vcpus=job.resources.milli_vcpus / 1000,
+            memory=job.resources.memory,
+            gpus=job.resources.gpus,
+            log_group=log_group_of(container),
+            log_stream=log_stream_of(job, task.id),
+            create_log_group=creates_log_group(container),
+        )
+
     def _refuse_the_rest(self) -> None:
         for message in self._mailbox:
             if isinstance(message, Request):
                 _fail(message.answer, Unavailable("The server is stopping."))
-
-
-def task_spec(job: Job, container: shapes.ContainerDetail) -> TaskSpec:
-    """What an engine needs to run the current attempt of a job."""
-    assert job.task is not None
-    return TaskSpec(
-        task_id=job.task.id,
-        job_id=job.id,
-        container=container,
-        environment=environment_of(job, job.task, container),
-        vcpus=job.resources.milli_vcpus / 1000,
-        memory=job.resources.memory,
-        gpus=job.resources.gpus,
-        log_group=log_group_of(container),
-        log_stream=log_stream_of(job, job.task.id),
-        create_log_group=creates_log_group(container),
-    )
 
 
 def _resolve(future: asyncio.Future[Any], answer: Any) -> None:

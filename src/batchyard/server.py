@@ -82,7 +82,11 @@ async def _serve(config: Config) -> None:
     installation = load_installation(store, config.region, config.account_id)
     runtime, engine = await _local_engine(config, installation)
     control = ControlLoop(
-        Settings(account=installation.account), store, {f"local-{runtime}": engine}, check=config.check_invariants
+        Settings(account=installation.account),
+        store,
+        {f"local-{runtime}": engine},
+        surroundings=config.job_environment,
+        check=config.check_invariants,
     )
     await control.open()
     gc.freeze()
@@ -128,7 +132,16 @@ async def _local_engine(config: Config, installation: Installation) -> tuple[str
     log_root = config.data_dir / "logs"
     if runtime == "docker":
         folder = config.data_dir / "docker"
-        return runtime, DockerEngine(folder, log_root, installation.id, vcpus, memory, config.docker_host)
+        return runtime, DockerEngine(
+            folder,
+            log_root,
+            installation.id,
+            vcpus,
+            memory,
+            config.docker_host,
+            network_mode=config.docker_network,
+            privileged=config.privileged,
+        )
     return runtime, ProcessEngine(config.data_dir, log_root, vcpus, memory)
 
 

@@ -5,16 +5,23 @@ Sources: User Guide "AWS Batch job environment variables" and "Using the awslogs
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from batchyard.kernel.records import Job, Task
 from batchyard.shapes import batch as shapes
 
 DEFAULT_LOG_GROUP = "/aws/batch/job"
 
 
-def environment_of(job: Job, task: Task, container: shapes.ContainerDetail) -> dict[str, str]:
-    """The user's variables, and over them those that the service sets."""
-    variables = {pair.name: pair.value or "" for pair in container.environment or () if pair.name}
+def environment_of(
+    job: Job, task: Task, container: shapes.ContainerDetail, *, surroundings: Mapping[str, str], fargate: bool
+) -> dict[str, str]:
+    """The operator's variables for every job (`surroundings`), over them the user's, over them those that the service and
+    ECS set."""
+    variables = dict(surroundings)
+    variables |= {pair.name: pair.value or "" for pair in container.environment or () if pair.name}
     variables |= {
+        "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE" if fargate else "AWS_ECS_EC2",
         "AWS_BATCH_CE_NAME": task.environment,
         "AWS_BATCH_JQ_NAME": job.queue.name,
         "AWS_BATCH_JOB_ID": job.id,

@@ -53,7 +53,7 @@ def create_environment(
         _check_resources(request.compute_resources, eks=request.eks_configuration is not None)
     account = state.settings.account
     resources = request.compute_resources
-    if resources is not None and not _is_fargate(resources):
+    if resources is not None and not is_fargate(resources):
         resources = msgspec.structs.replace(
             resources,
             desired_vcpus=resources.desired_vcpus if resources.desired_vcpus is not None else resources.min_vcpus,
@@ -99,14 +99,14 @@ def _check_kind(request: shapes.CreateComputeEnvironmentRequest) -> None:
         raise Refusal(f"unmanagedvCpus must not be negative, got {request.unmanaged_vcpus}")
 
 
-def _is_fargate(resources: shapes.ComputeResource) -> bool:
-    return resources.type in ("FARGATE", "FARGATE_SPOT")
+def is_fargate(resources: shapes.ComputeResource | None) -> bool:
+    return resources is not None and resources.type in ("FARGATE", "FARGATE_SPOT")
 
 
 def _check_resources(resources: shapes.ComputeResource, *, eks: bool) -> None:
-    if resources.max_vcpus < 0 or (resources.max_vcpus == 0 and _is_fargate(resources)):
+    if resources.max_vcpus < 0 or (resources.max_vcpus == 0 and is_fargate(resources)):
         raise Refusal(f"Resource maxvCpus must be at least 1, got {resources.max_vcpus}")
-    if _is_fargate(resources):
+    if is_fargate(resources):
         for member in _NOT_ON_FARGATE:
             if getattr(resources, member) is not None:
                 raise Refusal(f"{_wire_name(member)} is not applicable for Fargate.")
