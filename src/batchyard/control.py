@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -22,13 +22,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from batchyard.engines.base import Engine, TaskSpec
 from batchyard.kernel.commands import Command, SubmitJob
-from batchyard.kernel.dependencies import missing
+from batchyard.kernel.dependencies import JobFact, missing
 from batchyard.kernel.effects import Effects, Start
 from batchyard.kernel.environment import creates_log_group, environment_of, log_group_of, log_stream_of
 from batchyard.kernel.environments import is_fargate
 from batchyard.kernel.invariants import check_invariants
 from batchyard.kernel.kernel import Kernel
-from batchyard.kernel.messages import Observation
+from batchyard.kernel.messages import Observation, TaskLost
 from batchyard.kernel.records import Job, Resources, Task
 from batchyard.kernel.refusal import Refusal
 from batchyard.kernel.state import Settings
@@ -42,6 +42,11 @@ T = TypeVar("T")
 
 DETAILS_KEPT = 1024
 """Details of recently submitted jobs that are kept at hand, so that a job that starts at once is not read back."""
+
+
+PAUSE_AFTER_FAILURE = 0.2
+"""Seconds before the store is tried again."""
+FAILURES_IN_A_ROW = 5
 
 
 class Unavailable(Exception):
@@ -79,6 +84,7 @@ class ControlLoop:
         self._mail = asyncio.Event()
         self._details: dict[int, shapes.JobDetail] = {}
         self._stopping = False
+        self._failures = 0
         self._capacities: dict[str, tuple[Resources, int]] = {}
         self.kernel = Kernel(settings)
 
@@ -89,15 +95,16 @@ class ControlLoop:
             resources = Resources(int(capacity.vcpus * 1000), capacity.memory, capacity.gpus)
             self._capacities[name] = (resources, capacity.lead)
         self._restore()
-        for name, engine in self._engines.items():
-            await engine.reconcile(self._expected(name))
+        await self._reconcile()
 
     async def run(self) -> None:
         """Works until `stop`."""
         try:
-            while not self._stopping:
-                await self._next_mail()
+            while True:
                 await self._round()
+                if self._stopping:
+                    break
+                await self._next_mail()
         finally:
             self._refuse_the_rest()
 
@@ -147,71 +154,66 @@ class ControlLoop:
     async def _round(self) -> None:
         self._mail.clear()
         mail, self._mailbox = self._mailbox, []
+        try:
+            effects = await self._decide_and_commit(mail)
+        except Exception as error:
+            await self._undo(mail, error)
+            return
+        self._failures = 0
+        self._act(effects)
+
+    async def _decide_and_commit(self, mail: list[Request | Observation]) -> Effects:
+        facts = await self._facts_for(mail)
         answers: list[tuple[asyncio.Future[Any], Any]] = []
-        questions: list[Request] = []
         for message in mail:
             if not isinstance(message, Request):
                 self.kernel.apply(message, self._clock())
-            elif callable(message.ask):
-                questions.append(message)
-            else:
-                await self._carry_out(message, message.ask, answers)
+            elif not callable(message.ask):
+                self._carry_out(message.answer, _with_facts(message.ask, facts), answers)
         self.kernel.step(self._clock())
         if self._check:
             check_invariants(self.kernel.state)
         effects = self.kernel.take_effects()
-        if effects.durable and not await self._commit(effects, [*answers, *((ask.answer, None) for ask in questions)]):
-            return
+        if effects.durable:
+            await self._store.save(effects)
+        self._keep_details(effects)
         for future, answer in answers:
             _resolve(future, answer)
-        for question in questions:
-            self._answer(question)
-        self._act(effects)
+        for message in mail:
+            if isinstance(message, Request) and callable(message.ask):
+                self._answer(message)
+        return effects
 
-    async def _carry_out(
-        self, request: Request, command: Command, answers: list[tuple[asyncio.Future[Any], Any]]
+    def _carry_out(
+        self, future: asyncio.Future[Any], command: Command, answers: list[tuple[asyncio.Future[Any], Any]]
     ) -> None:
         try:
-            if isinstance(command, SubmitJob):
-                command = await self._with_facts(command)
-            answers.append((request.answer, self.kernel.apply(command, self._clock())))
+            answers.append((future, self.kernel.apply(command, self._clock())))
         except Refusal as refusal:
-            _fail(request.answer, refusal)
-        except SQLAlchemyError as error:
-            logger.error("a look-up failed: %s", error)
-            _fail(request.answer, Unavailable("The store could not be read."))
+            _fail(future, refusal)
 
-    async def _with_facts(self, command: SubmitJob) -> SubmitJob:
-        """With what is known of dependencies that the kernel no longer holds."""
-        unknown = missing(self.kernel.state, command.request.depends_on)
-        if not unknown:
-            return command
-        pending = self.kernel.take_effects()
-        if pending.durable:
-            await self._store.save(pending)
-        self._put_back(pending)
-        return msgspec.structs.replace(command, facts=await self._store.facts(unknown))
+    async def _facts_for(self, mail: list[Request | Observation]) -> dict[str, JobFact]:
+        """What the store knows of the dependencies that the kernel does not hold."""
+        unknown = {
+            job_id
+            for message in mail
+            if isinstance(message, Request) and isinstance(message.ask, SubmitJob)
+            for job_id in missing(self.kernel.state, message.ask.request.depends_on)
+        }
+        return await self._store.facts(unknown) if unknown else {}
 
-    def _put_back(self, saved: Effects) -> None:
-        """Keeps the orders of effects whose rows have been committed ahead of the round's end."""
-        effects = self.kernel.state.effects
-        effects.start += saved.start
-        effects.stop += saved.stop
-        for name, ids in saved.acknowledge.items():
-            effects.acknowledge.setdefault(name, []).extend(ids)
-        self._keep_details(saved)
-
-    async def _commit(self, effects: Effects, callers: Sequence[tuple[asyncio.Future[Any], Any]]) -> bool:
-        try:
-            await self._store.save(effects)
-        except SQLAlchemyError as error:
-            logger.error("a commit failed, nothing of it has happened: %s", error)
-            for future, _ in callers:
-                _fail(future, Unavailable("The store could not be written; nothing has changed."))
-            await self._start_over()
-            return False
-        self._keep_details(effects)
-        return True
+    async def _undo(self, mail: list[Request | Observation], error: Exception) -> None:
+        """Nothing of the round has happened: callers are told, and the kernel is rebuilt from the store. A defect that comes
+        back every time ends the server instead."""
+        self._failures += 1
+        logger.error("a round failed, nothing of it has happened: %s", error, exc_info=not _is_store_error(error))
+        for message in mail:
+            if isinstance(message, Request):
+                _fail(message.answer, Unavailable("The request could not be carried out; nothing has changed."))
+        if self._failures >= FAILURES_IN_A_ROW and not _is_store_error(error):
+            raise error
+        await asyncio.sleep(PAUSE_AFTER_FAILURE)
+        await self._start_over()
 
     async def _start_over(self) -> None:
         """Rebuilds the kernel's state from the store; engines are asked again for what they know."""
@@ -222,8 +224,16 @@ class ControlLoop:
             except SQLAlchemyError as error:
                 logger.error("the store could not be read: %s", error)
                 await asyncio.sleep(1)
+        await self._reconcile()
+
+    async def _reconcile(self) -> None:
+        """Asks every engine what became of the tasks that it should have; those of an engine that is no more are lost."""
         for name, engine in self._engines.items():
             await engine.reconcile(self._expected(name))
+        known = {task_id for name in self._engines for task_id in self._expected(name)}
+        for task_id in self.kernel.state.tasks.keys() - known:
+            logger.warning("task %s was given to a runtime that this server does not use: it counts as lost", task_id)
+            self.post(TaskLost(task_id, self._clock()))
 
     def _restore(self) -> None:
         self.kernel = Kernel(self._settings)
@@ -307,6 +317,14 @@ class ControlLoop:
         for message in self._mailbox:
             if isinstance(message, Request):
                 _fail(message.answer, Unavailable("The server is stopping."))
+
+
+def _with_facts(command: Command, facts: dict[str, JobFact]) -> Command:
+    return msgspec.structs.replace(command, facts=facts) if facts and isinstance(command, SubmitJob) else command
+
+
+def _is_store_error(error: Exception) -> bool:
+    return isinstance(error, SQLAlchemyError | OSError)
 
 
 def _resolve(future: asyncio.Future[Any], answer: Any) -> None:

@@ -33,6 +33,21 @@ class JobFact(msgspec.Struct, frozen=True):
 Facts = Mapping[str, JobFact]
 
 
+def _fact(state: State, job_id: str, facts: Facts) -> JobFact | None:
+    """What is known of a job that is no longer held: of one that ended in this very round the kernel itself knows more than
+    the store."""
+    parent_id, index = split_child(job_id)
+    ended = state.ended.get(parent_id)
+    if ended is None:
+        return facts.get(job_id)
+    status, states = ended
+    if index is None:
+        return JobFact(status, len(states) if states is not None else None, states or b"")
+    if states is None or index >= len(states):
+        return None
+    return JobFact(Status(states[index]))
+
+
 class Outlook(msgspec.Struct):
     """What a new job's dependencies come to at the moment of its submission."""
 
@@ -76,7 +91,7 @@ def _examine_one(state: State, job_id: str, n_to_n: bool, size: int | None, fact
     if not JOB_ID.match(parent_id) or (child is None and parent_id != job_id):
         raise Refusal(f"Job dependency {job_id} is not a valid job id")
     found = state.find(job_id)
-    fact = facts.get(job_id)
+    fact = _fact(state, job_id, facts)
     if found is None and fact is None:
         raise Refusal(f"Job dependency {job_id} does not exist")
     if n_to_n:

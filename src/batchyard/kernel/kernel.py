@@ -28,7 +28,7 @@ from batchyard.kernel.messages import (
 from batchyard.kernel.ordering import fifo
 from batchyard.kernel.placement import find_place
 from batchyard.kernel.queues import complete_queues, queues_due
-from batchyard.kernel.records import HeadWait, Instance, JobQueue, Resources, Status
+from batchyard.kernel.records import HeadWait, Instance, Job, JobQueue, Resources, Status
 from batchyard.kernel.state import Settings, State
 
 STARTS_A_STEP = 1000
@@ -110,13 +110,24 @@ class Kernel:
                 continue
             never = waiting.never_fits(self.state, queue, job.resources)
             if never is None:
-                self._note_wait(queue, waiting.head_reason(self.state, queue, job.resources), now)
+                self._hold(queue, job, waiting.head_reason(self.state, queue, job.resources), now)
                 return budget
             fifo.set_aside(queue)
-            if job.status_reason != never.status_reason:
-                job.status_reason = never.status_reason
-                self.state.save(job)
+            self._show_reason(job, never)
         return budget
+
+    def _hold(self, queue: JobQueue, job: Job, reason: waiting.Reason, now: int) -> None:
+        self._note_wait(queue, reason, now)
+        if reason.code is not None:
+            self._show_reason(job, reason)
+        elif (job.status_reason or "").startswith(waiting.CODES):
+            job.status_reason = None
+            self.state.save(job)
+
+    def _show_reason(self, job: Job, reason: waiting.Reason) -> None:
+        if job.status_reason != reason.status_reason:
+            job.status_reason = reason.status_reason
+            self.state.save(job)
 
     def _note_wait(self, queue: JobQueue, reason: waiting.Reason, now: int) -> None:
         if queue.wait is None or queue.wait.kind != reason.kind:
@@ -154,6 +165,7 @@ class Kernel:
     def take_effects(self) -> Effects:
         """What has been decided since the last call."""
         effects, self.state.effects = self.state.effects, Effects()
+        self.state.ended.clear()
         return effects
 
     def next_wakeup(self, now: int) -> int | None:

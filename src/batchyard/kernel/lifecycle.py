@@ -151,9 +151,10 @@ def _end_attempt(state: State, job: Job, at: int, succeeded: bool, end: AttemptE
     task = job.task
     assert task is not None
     del state.tasks[task.id]
-    state.effects.acknowledge.setdefault(state.instances[task.instance].engine, []).append(task.id)
+    instance = state.instances.get(task.instance)
+    if instance is not None:
+        state.effects.acknowledge.setdefault(instance.engine, []).append(task.id)
     release_room(state, job, at)
-    job.stopped_at = at
     job.attempts = [*(job.attempts or ()), _attempt_detail(state, job, task, at, end)]
     job.task = None
     if succeeded:
@@ -213,8 +214,9 @@ def finish(state: State, job: Job, status: Status, reason: str | None, now: int)
     succeeded = status is Status.SUCCEEDED
     if job.parent is None:
         del state.jobs[job.id]
+        state.ended[job.id] = (status, bytes(job.array.states) if job.array else None)
         job.queue.unfinished -= 1
-        job.queue.unplaceable.pop(job.seq, None)
+        fifo.leave(job.queue, job)
         if job.dependents:
             state.settling.append(Settled(job, None, succeeded))
         return

@@ -76,16 +76,18 @@ def release_room(state: State, job: Job, now: int) -> None:
     """Gives back what a task had, to those next in line first, as the engine does."""
     task = job.task
     assert task is not None
-    instance = state.instances[task.instance]
+    instance = state.instances.get(task.instance)
     if task.ahead:
-        instance.line.remove(job)
+        if instance is not None:
+            instance.line.remove(job)
         return
-    instance.used -= job.resources
     environment = state.environments.get(task.environment)
     if environment is not None:
         environment.used -= job.resources
-    instance.moved_at = now
-    advance_line(state, instance)
+    if instance is not None:
+        instance.used -= job.resources
+        instance.moved_at = now
+        advance_line(state, instance)
 
 
 def advance_line(state: State, instance: Instance) -> None:

@@ -114,6 +114,8 @@ class JobQueue(msgspec.Struct, kw_only=True):
     """Jobs of the queue that have not finished (an array counts once)."""
     waiting: list[tuple[int, int, Job]] = msgspec.field(default_factory=list)
     """A heap of (rank, seq, job): see `ordering/fifo.py`."""
+    left: int = 0
+    """Jobs that have ended since `waiting` was last swept."""
     unplaceable: dict[int, Job] = msgspec.field(default_factory=dict)
     """RUNNABLE jobs, by seq, that nothing the queue has could ever run: set aside until its environments change."""
     wait: HeadWait | None = None

@@ -63,6 +63,9 @@ class State(msgspec.Struct, kw_only=True):
     """Recent run time of an attempt in milliseconds, by definition ARN (exponentially weighted)."""
     settling: deque[Settled] = msgspec.field(default_factory=deque)
     """What has ended and has not yet been told to those who wait for it."""
+    ended: dict[str, tuple[Status, bytes | None]] = msgspec.field(default_factory=dict)
+    """Jobs that have left since the effects were last taken: status, and for an array the states of its children. The store
+    does not know them as finished yet, so a job submitted in the same round finds them here."""
     newcomers: list[tuple[Job, Transition]] = msgspec.field(default_factory=list)
     """Jobs that became RUNNABLE since the last step, with the line of history that shall say why they wait."""
     deadlines: list[tuple[int, str]] = msgspec.field(default_factory=list)

@@ -10,6 +10,7 @@ from heapq import heapify, heappush
 import msgspec
 
 from batchyard.kernel import arrays
+from batchyard.kernel.effects import Stop
 from batchyard.kernel.ordering import fifo
 from batchyard.kernel.records import (
     Array,
@@ -163,7 +164,9 @@ def _restore_task(state: State, job: Job, task: Task) -> None:
             instance.used += job.resources
     if environment is not None and not task.ahead:
         environment.used += job.resources
-    if job.timeout is not None and job.started_at is not None and task.ending is None:
+    if task.ending is not None and instance is not None:
+        state.effects.stop.append(Stop(instance.engine, task.id, state.settings.stop_grace_seconds))
+    elif job.timeout is not None and job.started_at is not None:
         heappush(state.deadlines, (job.started_at + 1000 * job.timeout, task.id))
 
 

@@ -18,6 +18,8 @@ NEVER = "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT"
 MAX_VCPUS = "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE"
 INVALID = "ACTION_REQUIRED"
 
+CODES = (NEVER, MAX_VCPUS, INVALID)
+
 _TEXTS = {
     NEVER: "The job resource requirement (vCPU/memory/GPU) is higher than that can be met by the CE(s) attached to the"
     " job queue.",

@@ -9,13 +9,14 @@ An array stands in the queue once, for all of its children that wait.
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from batchyard.kernel.arrays import next_ready
 from batchyard.kernel.records import Job, JobQueue, Status
 
 _RETRIED = 0
 _SUBMITTED = 1
+_SWEEP_AFTER = 10_000
 
 
 def enqueue(queue: JobQueue, job: Job) -> None:
@@ -63,6 +64,17 @@ def reconsider(queue: JobQueue) -> list[Job]:
     for job in jobs:
         enqueue(queue, job)
     return jobs
+
+
+def leave(queue: JobQueue, job: Job) -> None:
+    """A job has ended. Its entry, if it still waits, is dropped when its turn comes; where many such entries have gathered
+    they are all dropped at once, so that cancelling a million jobs gives their memory back."""
+    queue.unplaceable.pop(job.seq, None)
+    queue.left += 1
+    if queue.left >= _SWEEP_AFTER and queue.left * 2 >= len(queue.waiting):
+        queue.left = 0
+        queue.waiting = [entry for entry in queue.waiting if _waits(entry[2])]
+        heapify(queue.waiting)
 
 
 def jobs_ahead(queue: JobQueue, job: Job) -> int:
