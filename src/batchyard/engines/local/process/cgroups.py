@@ -38,8 +38,11 @@ class Cell(Protocol):
     def leave(self) -> None:
         """Move the runner back to where it was."""
 
-    def limit(self, memory: int, swap: int, vcpus: int) -> bool:
-        """Set the limits (MiB, MiB, thousandths of a vCPU). False: the task already uses more than that."""
+    def limit(self, memory: int, swap: int) -> bool:
+        """Set the limits, in MiB. False: the task already uses more than that."""
+
+    def weigh(self, vcpus: int) -> None:
+        """Give what runs inside its share of CPU time (thousandths of a vCPU), where the host allows that."""
 
     def out_of_memory(self) -> bool:
         """Has a process been killed for memory here since the last time this was asked?"""
@@ -82,7 +85,7 @@ def open_cells(name: str) -> tuple[Cells | None, list[str]]:
         # On a hybrid host (both versions mounted) the memory controller belongs to version 1 only.
         for parent in dict.fromkeys((memory.own, memory.top)):
             try:
-                cells = V1Cells(V1Folder(parent / name, memory.own), _make_cpu_folder(name))
+                cells = V1Cells(parent / name, memory.own, _make_cpu_folder(name))
             except OSError as error:
                 notes.append(_refusal(parent, error))
             else:
@@ -130,18 +133,13 @@ def remove_leftovers(folder: str) -> list[int]:
 # --- version 1 --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class V1Folder:
-    """Where the cells of one hierarchy are made, and the group that the runner itself is in."""
-
-    path: Path
-    home: Path
-
-
 class V1Cells:
-    def __init__(self, memory: V1Folder, cpu: V1Folder | None) -> None:
-        self._memory, self._cpu = memory, cpu
-        _make_folder(memory.path)
+    """Memory is limited from the first moment. CPU time has a hierarchy of its own, and to be moved there costs the
+    mover its turn on a busy machine, more than a short task takes: it is done for tasks that have run for a while."""
+
+    def __init__(self, memory: Path, home: Path, cpu: Path | None) -> None:
+        self._memory, self._home, self._cpu = memory, home, cpu
+        _make_folder(memory)
         try:
             self.make(0).close()  # Shows whether this host allows all that is needed.
         except OSError:
@@ -150,10 +148,10 @@ class V1Cells:
 
     @property
     def folders(self) -> list[str]:
-        return [str(folder.path) for folder in (self._memory, self._cpu) if folder]
+        return [str(folder) for folder in (self._memory, self._cpu) if folder]
 
     def make(self, number: int) -> V1Cell:
-        return V1Cell(str(number), self._memory, self._cpu)
+        return V1Cell(self._memory / str(number), self._home, self._cpu / str(number) if self._cpu else None)
 
     def close(self) -> None:
         for folder in self.folders:
@@ -161,27 +159,23 @@ class V1Cells:
 
 
 class V1Cell:
-    def __init__(self, name: str, memory_folder: V1Folder, cpu_folder: V1Folder | None) -> None:
-        memory, cpu = memory_folder.path / name, cpu_folder.path / name if cpu_folder else None
-        self._folders = [folder for folder in (memory, cpu) if folder]
+    def __init__(self, memory: Path, home: Path, cpu: Path | None) -> None:
+        self._memory, self._cpu = memory, cpu
+        self._members = str(memory / "cgroup.procs")
+        self._is_weighed = False
         self._files: list[int] = []
-        homes = [folder.home for folder in (memory_folder, cpu_folder) if folder]
+        _make_folder(memory)
         try:
-            for folder in self._folders:
-                _make_folder(folder)
-            self._enter = [self._open(folder / "tasks", os.O_WRONLY) for folder in self._folders]
-            self._leave = [self._open(home / "tasks", os.O_WRONLY) for home in homes]
+            self._enter = self._open(memory / "tasks", os.O_WRONLY)
+            self._leave = self._open(home / "tasks", os.O_WRONLY)
             self._limit = self._open(memory / "memory.limit_in_bytes", os.O_WRONLY)
             with_swap = memory / "memory.memsw.limit_in_bytes"
             self._limit_with_swap = self._open(with_swap, os.O_WRONLY) if with_swap.exists() else None
             self._usage = self._open(memory / "memory.usage_in_bytes", os.O_RDONLY)
             self._control = self._open(memory / "memory.oom_control", os.O_RDONLY)
-            self._members = str(memory / "cgroup.procs")
-            self._shares = self._open(cpu / "cpu.shares", os.O_WRONLY) if cpu else None
         except OSError:
             self.close()
             raise
-        self._vcpus = 0
         self._kills = self._count_kills()
 
     def _open(self, path: Path, flags: int) -> int:
@@ -190,17 +184,12 @@ class V1Cell:
         return descriptor
 
     def enter(self) -> None:
-        for descriptor in self._enter:
-            os.write(descriptor, b"0")
+        os.write(self._enter, b"0")
 
     def leave(self) -> None:
-        for descriptor in self._leave:
-            os.write(descriptor, b"0")
+        os.write(self._leave, b"0")
 
-    def limit(self, memory: int, swap: int, vcpus: int) -> bool:
-        if self._shares is not None and vcpus != self._vcpus:
-            os.write(self._shares, b"%d" % max(2, vcpus * SHARES_PER_VCPU // 1000))
-            self._vcpus = vcpus
+    def limit(self, memory: int, swap: int) -> bool:
         try:
             os.write(self._limit, b"%d" % (memory * MEBIBYTE))
             if self._limit_with_swap is not None:
@@ -208,6 +197,20 @@ class V1Cell:
         except OSError:
             return False  # EBUSY: not even reclaiming brings it below the limit.
         return True
+
+    def weigh(self, vcpus: int) -> None:
+        if self._cpu is None:
+            return
+        with contextlib.suppress(OSError):
+            _make_folder(self._cpu)
+            self._is_weighed = True
+            (self._cpu / "cpu.shares").write_text(str(max(2, vcpus * SHARES_PER_VCPU // 1000)))
+            moved: set[int] = set()
+            while new := set(self.processes()) - moved:  # They may start others meanwhile.
+                for process_id in new:
+                    with contextlib.suppress(ProcessLookupError):
+                        (self._cpu / "cgroup.procs").write_text(str(process_id))
+                moved |= new
 
     def out_of_memory(self) -> bool:
         before, self._kills = self._kills, self._count_kills()
@@ -226,6 +229,9 @@ class V1Cell:
 
     def reset(self) -> bool:
         try:
+            if self._is_weighed and self._cpu is not None:
+                self._is_weighed = False
+                self._cpu.rmdir()
             if self._limit_with_swap is not None:
                 os.write(self._limit_with_swap, _UNLIMITED_V1)
             os.write(self._limit, _UNLIMITED_V1)
@@ -234,10 +240,10 @@ class V1Cell:
             return False
 
     def close(self) -> None:
-        _close_all(self._files, self._folders)
+        _close_all(self._files, [folder for folder in (self._memory, self._cpu) if folder])
 
 
-def _make_cpu_folder(name: str) -> V1Folder | None:
+def _make_cpu_folder(name: str) -> Path | None:
     """A folder for CPU weights. Best effort: without it all tasks weigh the same for each process they have."""
     mount = find_mount("cpu")
     if mount is None:
@@ -245,7 +251,7 @@ def _make_cpu_folder(name: str) -> V1Folder | None:
     for parent in dict.fromkeys((mount.own, mount.top)):
         with contextlib.suppress(OSError):
             _make_folder(parent / name)
-            return V1Folder(parent / name, mount.own)
+            return parent / name
     return None
 
 
@@ -305,7 +311,6 @@ class V2Cell:
         except OSError:
             self.close()
             raise
-        self._vcpus = 0
         self._kills = self._count_kills()
 
     def _open(self, path: Path, flags: int) -> int:
@@ -319,11 +324,12 @@ class V2Cell:
     def leave(self) -> None:
         os.write(self._home, b"0")
 
-    def limit(self, memory: int, swap: int, vcpus: int) -> bool:
-        if self._weight is not None and vcpus != self._vcpus:
+    def weigh(self, vcpus: int) -> None:
+        if self._weight is not None:
             shares = min(262_144, max(2, vcpus * SHARES_PER_VCPU // 1000))
             os.write(self._weight, b"%d" % (1 + (shares - 2) * 9999 // 262_142))
-            self._vcpus = vcpus
+
+    def limit(self, memory: int, swap: int) -> bool:
         if self._swap is not None:
             os.write(self._swap, b"%d" % (swap * MEBIBYTE))
         os.write(self._limit, b"%d" % (memory * MEBIBYTE))  # Kills at once what uses more.

@@ -9,23 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import heapq
-import itertools
 import os
-import select
 import signal
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-
-import msgspec
 
 from batchyard.engines.local.process import tree
 from batchyard.engines.local.process.cgroups import Cells
 from batchyard.engines.local.process.journal import Begun, Journal, Past, Record
+from batchyard.engines.local.process.link import Link
+from batchyard.engines.local.process.loop import Loop, ended_children, open_child_signal
 from batchyard.engines.local.process.output import PARTIAL_LINE_SECONDS, Output
 from batchyard.engines.local.process.protocol import (
     Acknowledge,
@@ -36,14 +32,12 @@ from batchyard.engines.local.process.protocol import (
     Reconcile,
     Reconciled,
     Stop,
-    ToEngine,
     ToRunner,
     Welcome,
-    encode_frame,
-    runner_frame_reader,
 )
 from batchyard.engines.local.process.slots import Slot, Slots, removal_command
 from batchyard.engines.local.process.spawn import MAX_REASON, CannotStart, spawn
+from batchyard.engines.local.process.streams import Streams
 from batchyard.kernel.messages import (
     Observation,
     TaskExited,
@@ -52,24 +46,18 @@ from batchyard.kernel.messages import (
     TaskStarted,
     TaskUnknown,
 )
-from batchyard.logs.lines import GROUP_FILE, LineWriter, create_group, group_path, is_group, stream_path
 
 OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
 KILLED = 128 + signal.SIGKILL
 
-SEND_DELAY_SECONDS = 0.004
-"""How long news may wait for company while there is other work: one message a task would cost the server a lot."""
-
-SEND_AT_ONCE = 64
-"""So many news do not wait."""
+WEIGH_SECONDS = 1.0
+"""How long a task runs before its share of CPU time is enforced."""
 
 RECHECK_SECONDS = 0.02
 """How often killed processes are looked for that are not children of the runner."""
 
 GIVE_UP_SECONDS = 10.0
 """A killed process that is still there after so long hangs in the kernel; the task's end is reported without it."""
-
-_RECEIVE_BYTES = 256 * 1024
 
 
 @dataclass(eq=False)
@@ -89,6 +77,7 @@ class Task:
     """When the program itself ended; what it left behind may still be dying."""
     give_up_at: float = 0.0
     is_out_of_memory: bool = False
+    is_weighed: bool = False
     is_expected: bool = True
     """False: the server does not know it, and it is being ended without a report."""
 
@@ -131,19 +120,6 @@ class Host:
     idle_seconds: float
 
 
-@dataclass
-class Link:
-    """The connection to the server."""
-
-    socket: socket.socket
-    outgoing: list[ToEngine] = field(default_factory=list)
-    send_by: float = 0.0
-    """Monotonic seconds; the moment until which `outgoing` may wait."""
-    unsent: bytearray = field(default_factory=bytearray)
-    is_awake: bool = False
-    """The server has said what it knows (`Reconcile`) or ordered something: from now on it hears all news."""
-
-
 class Runner:
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -152,26 +128,22 @@ class Runner:
         self._capacity = Resources()
         self._used = Resources()
         self._free_gpus: list[int] = []
-        self._log_root = Path("/")
-        self._group_files: dict[str, str] = {}
+        self._streams = Streams(Path("/"))
         self._queue: OrderedDict[str, Order] = OrderedDict()
         self._tasks: dict[str, Task] = {}
         self._by_process: dict[int, Task] = {}
         self._dying: list[Task] = []
         self._recheck_scheduled = False
+        self._weighing_scheduled = False
         self._ended: dict[str, TaskExited | TaskLost] = dict(host.past.ended)
         self._is_past_complete = host.past.complete
         self._remover = 0
-        self._link: Link | None = None
-        self._reader = runner_frame_reader()
-        self._timers: list[tuple[float, int, Callable[[], None]]] = []
-        self._timer_numbers = itertools.count()
-        self._handlers: dict[int, Callable[[int], None]] = {}
-        self._poll = select.epoll()
-        self._idle_since: float | None = None
-        self._children_changed = _wakeup_on_child()
-        self._watch(self._children_changed, self._on_children_changed)
-        self._watch(host.listener.fileno(), self._on_connection)
+        self._idle_until = float("inf")
+        self._loop = Loop()
+        self._children_changed = open_child_signal()
+        self._loop.watch(self._children_changed, self._on_children_changed)
+        welcome = Welcome(process_id=self._own_id, limits_memory=host.cells is not None, notes=host.notes)
+        self._link = Link(self._loop, host.listener, welcome, self._obey)
 
     # --- the loop -----------------------------------------------------------------------------------------------------
 
@@ -180,134 +152,27 @@ class Runner:
         self._remove_rubbish()
         gc.freeze()
         while not self._is_idle_for_long():
-            for descriptor, event in self._poll.poll(self._patience(), 64):
-                handler = self._handlers.get(descriptor)
-                if handler is not None:
-                    handler(event)
-            self._run_timers()
+            self._loop.turn(until=min(self._link.due, self._idle_until))
             self._begin_what_fits()
-            self._send()
+            self._link.send(may_wait=bool(self._queue))
         self._host.slots.close()
         if self._host.cells is not None:
             self._host.cells.close()
         self._host.journal.remove()
 
-    def _patience(self) -> float:
-        """Seconds until something is due."""
-        now = time.monotonic()
-        due = [now + 3600]
-        if self._timers:
-            due.append(self._timers[0][0])
-        if self._link is not None and self._link.outgoing:
-            due.append(self._link.send_by)
-        if self._idle_since is not None:
-            due.append(self._idle_since + self._host.idle_seconds)
-        return max(0.0, min(due) - now)
-
     def _is_idle_for_long(self) -> bool:
-        if self._tasks or self._queue or self._ended or self._link is not None or self._remover:
-            self._idle_since = None
+        if self._tasks or self._queue or self._ended or self._remover or self._link.is_connected:
+            self._idle_until = float("inf")
             return False
         now = time.monotonic()
-        if self._idle_since is None:
-            self._idle_since = now
-        return now >= self._idle_since + self._host.idle_seconds
+        self._idle_until = min(self._idle_until, now + self._host.idle_seconds)
+        return now >= self._idle_until
 
-    def _watch(self, descriptor: int, handler: Callable[[int], None]) -> None:
-        self._handlers[descriptor] = handler
-        self._poll.register(descriptor, select.EPOLLIN)
-
-    def _unwatch(self, descriptor: int) -> None:
-        del self._handlers[descriptor]
-        self._poll.unregister(descriptor)
-
-    def _after(self, seconds: float, action: Callable[[], None]) -> None:
-        heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._timer_numbers), action))
-
-    def _run_timers(self) -> None:
-        while self._timers and self._timers[0][0] <= time.monotonic():
-            heapq.heappop(self._timers)[2]()
-
-    # --- the server ---------------------------------------------------------------------------------------------------
-
-    def _on_connection(self, _: int) -> None:
-        """A server comes; the one before it, if any, is gone or has been replaced."""
-        try:
-            connection, _address = self._host.listener.accept()
-        except OSError:
-            return
-        self._hang_up()
-        connection.setblocking(False)
-        self._link = Link(connection)
-        self._reader = runner_frame_reader()
-        self._watch(connection.fileno(), self._on_link)
-        self._tell(Welcome(process_id=self._own_id, limits_memory=self._host.cells is not None, notes=self._host.notes))
-
-    def _hang_up(self) -> None:
-        if self._link is not None:
-            self._unwatch(self._link.socket.fileno())
-            self._link.socket.close()
-            self._link = None
-
-    def _on_link(self, event: int) -> None:
-        link = self._link
-        if link is None:
-            return
-        if event & select.EPOLLOUT:
-            self._push(link)
-        if not event & ~select.EPOLLOUT or self._link is not link:
-            return
-        try:
-            data = link.socket.recv(_RECEIVE_BYTES)
-            messages = self._reader.feed(data)
-        except BlockingIOError:
-            return
-        except (OSError, msgspec.MsgspecError):
-            data, messages = b"", []
-        for message in messages:
-            self._obey(message)
-        if not data:
-            self._hang_up()
-
-    def _tell(self, message: ToEngine) -> None:
-        """To the server, soon. Without a server it is nothing: ends are kept, the rest is found out by `Reconcile`."""
-        link = self._link
-        if link is None:
-            return
-        if not link.outgoing:
-            link.send_by = time.monotonic() + SEND_DELAY_SECONDS
-        link.outgoing.append(message)
-
-    def _report(self, observation: Observation) -> None:
-        if self._link is not None and self._link.is_awake:
-            self._tell(observation)
-
-    def _send(self) -> None:
-        link = self._link
-        if link is None or not link.outgoing:
-            return
-        if self._queue and len(link.outgoing) < SEND_AT_ONCE and time.monotonic() < link.send_by:
-            return
-        link.unsent += encode_frame(link.outgoing)
-        link.outgoing.clear()
-        self._push(link)
-
-    def _push(self, link: Link) -> None:
-        try:
-            while link.unsent:
-                del link.unsent[: link.socket.send(link.unsent)]
-        except BlockingIOError:
-            pass
-        except OSError:
-            self._hang_up()
-            return
-        waiting = select.EPOLLOUT if link.unsent else 0
-        self._poll.modify(link.socket.fileno(), select.EPOLLIN | waiting)
+    # --- what the server wants ----------------------------------------------------------------------------------------
 
     def _obey(self, message: ToRunner) -> None:
         match message:
             case Order():
-                self._awaken()
                 self._accept(message)
             case Acknowledge():
                 for task_id in message.task_ids:
@@ -318,25 +183,24 @@ class Runner:
             case Recall():
                 for task_id in message.task_ids:
                     if self._queue.pop(task_id, None) is not None:
-                        self._report(TaskRecalled(task_id))
+                        self._link.report(TaskRecalled(task_id))
             case Reconcile():
-                self._awaken()
                 self._reconcile(message.expected)
             case Hello():
                 self._capacity = Resources(message.vcpus, message.memory, message.gpus)
                 in_use = {gpu for task in self._tasks.values() for gpu in task.gpus}
                 self._free_gpus = [gpu for gpu in range(message.gpus) if gpu not in in_use]
-                self._log_root = Path(message.log_root)
-                self._group_files.clear()
+                self._streams = Streams(Path(message.log_root))
 
-    def _awaken(self) -> None:
-        if self._link is not None:
-            self._link.is_awake = True
+    def _accept(self, order: Order) -> None:
+        task_id = order.task_id
+        if task_id not in self._queue and task_id not in self._tasks and task_id not in self._ended:
+            self._queue[task_id] = order
 
     def _reconcile(self, expected: list[str]) -> None:
         """Exactly one answer for each expected task; the others are ended and forgotten."""
         for task_id in expected:
-            self._tell(self._answer(task_id))
+            self._link.tell(self._answer(task_id))
         self._is_past_complete = True  # What could have been lost with the past is recorded as lost by now.
         known = set(expected)
         self._queue.clear()
@@ -345,7 +209,7 @@ class Runner:
         for task in [task for task in self._tasks.values() if task.order.task_id not in known]:
             task.is_expected = False
             self._kill(task)
-        self._tell(Reconciled())
+        self._link.tell(Reconciled())
 
     def _answer(self, task_id: str) -> Observation:
         task = self._tasks.get(task_id)
@@ -360,11 +224,6 @@ class Runner:
         return lost
 
     # --- beginning ----------------------------------------------------------------------------------------------------
-
-    def _accept(self, order: Order) -> None:
-        task_id = order.task_id
-        if task_id not in self._queue and task_id not in self._tasks and task_id not in self._ended:
-            self._queue[task_id] = order
 
     def _begin_what_fits(self) -> None:
         """Begin queued tasks in the order given. The first that does not fit holds up those behind it."""
@@ -382,7 +241,7 @@ class Runner:
 
     def _begin(self, order: Order) -> bool:
         try:
-            writer = self._open_log(order)
+            writer = self._streams.open(order)
         except CannotStart as failure:
             self._fail(order, failure)
             return False
@@ -411,12 +270,27 @@ class Runner:
         task = Task(order, slot, output, gpus, process_id, _now())
         self._tasks[order.task_id] = task
         self._by_process[process_id] = task
-        self._watch(readable, lambda _: self._on_output(task))
-        self._report(TaskStarted(order.task_id, task.started_at))
+        self._loop.watch(readable, lambda _: self._on_output(task))
+        self._link.report(TaskStarted(order.task_id, task.started_at))
         if not is_within_limit:
             task.is_out_of_memory = True
             self._kill(task)
+        if not self._weighing_scheduled:
+            self._weighing_scheduled = True
+            self._loop.after(WEIGH_SECONDS, self._weigh)
         return True
+
+    def _weigh(self) -> None:
+        """Give the tasks that have run for a while their shares of CPU time."""
+        long_ago = _now() - WEIGH_SECONDS * 1000
+        waiting = [task for task in self._tasks.values() if not task.is_weighed]
+        for task in waiting:
+            if task.started_at <= long_ago and task.slot.cell is not None:
+                task.is_weighed = True
+                task.slot.cell.weigh(task.order.vcpus)
+        self._weighing_scheduled = bool(waiting)
+        if waiting:
+            self._loop.after(WEIGH_SECONDS / 2, self._weigh)
 
     def _spawn(self, order: Order, slot: Slot, output: int, gpus: list[int]) -> tuple[int, bool]:
         """Start the program inside its control group. The second value: it has kept to its limit so far."""
@@ -428,31 +302,13 @@ class Runner:
             process_id = spawn(order, slot, output, self._null, gpus, self._host.soft_files)
         finally:
             cell.leave()
-        return process_id, cell.limit(order.memory, order.swap, order.vcpus)
-
-    def _open_log(self, order: Order) -> LineWriter:
-        group_file = self._group_files.get(order.log_group)
-        if group_file is None:
-            group_file = self._group_files[order.log_group] = str(
-                group_path(self._log_root, order.log_group) / GROUP_FILE
-            )
-        if not os.path.exists(group_file):
-            if order.create_log_group:
-                with contextlib.suppress(OSError):  # The disk is full: the log is lost, the task runs.
-                    create_group(self._log_root, order.log_group)
-            elif not is_group(self._log_root, order.log_group):
-                raise CannotStart(
-                    "failed to validate logger args: The specified log group does not exist.",
-                    exit_code=1,
-                    kind="ResourceInitializationError",
-                )
-        return LineWriter(stream_path(self._log_root, order.log_group, order.log_stream))
+        return process_id, cell.limit(order.memory, order.swap)
 
     def _fail(self, order: Order, failure: CannotStart) -> None:
         del self._queue[order.task_id]
         exited = TaskExited(order.task_id, _now(), exit_code=failure.exit_code, reason=failure.reason)
         self._remember(exited)
-        self._report(exited)
+        self._link.report(exited)
 
     # --- running ------------------------------------------------------------------------------------------------------
 
@@ -462,7 +318,7 @@ class Runner:
             self._close_output(task)
         elif task.output.is_partial and not task.flush_scheduled:
             task.flush_scheduled = True
-            self._after(PARTIAL_LINE_SECONDS, lambda: self._flush_partial_line(task))
+            self._loop.after(PARTIAL_LINE_SECONDS, lambda: self._flush_partial_line(task))
 
     def _flush_partial_line(self, task: Task) -> None:
         task.flush_scheduled = False
@@ -473,19 +329,19 @@ class Runner:
             task.output.flush_partial()
         else:
             task.flush_scheduled = True
-            self._after(PARTIAL_LINE_SECONDS - waited, lambda: self._flush_partial_line(task))
+            self._loop.after(PARTIAL_LINE_SECONDS - waited, lambda: self._flush_partial_line(task))
 
     def _close_output(self, task: Task) -> None:
         if task.output_open:
             task.output_open = False
-            self._unwatch(task.output.descriptor)
+            self._loop.unwatch(task.output.descriptor)
             task.output.close()
 
     def _stop(self, task_id: str, grace_seconds: float) -> None:
         if self._queue.pop(task_id, None) is not None:
             exited = TaskExited(task_id, _now(), reason="Stopped before it began")
             self._remember(exited)
-            self._report(exited)
+            self._link.report(exited)
             return
         task = self._tasks.get(task_id)
         if task is None or task.exit_code is not None:
@@ -495,7 +351,7 @@ class Runner:
             return
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(task.process_id, signal.SIGTERM)
-        self._after(grace_seconds, lambda: self._kill(task))
+        self._loop.after(grace_seconds, lambda: self._kill(task))
 
     def _kill(self, task: Task) -> None:
         """SIGKILL to everything of a task, unless it has ended."""
@@ -515,7 +371,7 @@ class Runner:
         with contextlib.suppress(BlockingIOError):
             os.read(self._children_changed, 4096)
         is_other_gone = False
-        for process_id, exit_code in _ended_children():
+        for process_id, exit_code in ended_children():
             task = self._by_process.pop(process_id, None)
             if task is not None:
                 self._on_program_ended(task, exit_code)
@@ -567,7 +423,7 @@ class Runner:
     def _schedule_recheck(self) -> None:
         if self._dying and not self._recheck_scheduled:
             self._recheck_scheduled = True
-            self._after(RECHECK_SECONDS, self._recheck)
+            self._loop.after(RECHECK_SECONDS, self._recheck)
 
     def _recheck(self) -> None:
         self._recheck_scheduled = False
@@ -590,7 +446,7 @@ class Runner:
         self._free_gpus += task.gpus
         if task.is_expected:
             self._remember(exited)
-            self._report(exited)
+            self._link.report(exited)
         else:
             self._write(exited)
         self._host.slots.give_back(task.slot, is_empty=is_empty)
@@ -608,7 +464,7 @@ class Runner:
             self._host.journal.append(record)
         except OSError as error:
             # It is still known as long as the runner lives, and the next rewriting of the journal includes it.
-            self._tell(Note(f"The journal of the process runner can't be written: {error.strerror or error}."))
+            self._link.tell(Note(f"The journal of the process runner can't be written: {error.strerror or error}."))
 
     def _compact_journal(self) -> None:
         if self._host.journal.is_long:
@@ -633,29 +489,3 @@ def _now() -> int:
 
 def _no_resources(error: OSError) -> CannotStart:
     return CannotStart((error.strerror or str(error))[:MAX_REASON], kind="ResourceInitializationError")
-
-
-def _wakeup_on_child() -> int:
-    """A descriptor that becomes readable when a child has ended."""
-    readable, writable = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
-    return readable
-
-
-def _ended_children() -> Iterator[tuple[int, int]]:
-    """Process id and exit code of each child that has ended, and SIGKILL to the process group that it led.
-
-    The group is signalled before the process is waited for, while its id can't have been given to anyone else.
-    """
-    while True:
-        try:
-            info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return
-        if info is None:
-            return
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(info.si_pid, signal.SIGKILL)
-        os.waitpid(info.si_pid, 0)
-        yield info.si_pid, info.si_status if info.si_code == os.CLD_EXITED else 128 + info.si_status
