@@ -27,8 +27,6 @@ from batchyard.config import Config, ConfigError
 from batchyard.control import ControlLoop
 from batchyard.defaults import create_defaults
 from batchyard.engines.base import Engine
-from batchyard.engines.local.docker.engine import DockerEngine
-from batchyard.engines.local.process.engine import ProcessEngine
 from batchyard.engines.local.select import RuntimeUnavailableError, choose_runtime, machine_capacity
 from batchyard.installation import Installation, load_installation, write_connection
 from batchyard.kernel.state import Settings
@@ -131,6 +129,9 @@ async def _local_engine(config: Config, installation: Installation) -> tuple[str
     runtime = await choose_runtime(config.runtime, config.docker_host)
     log_root = config.data_dir / "logs"
     if runtime == "docker":
+        # Only the runtime in use is imported: the Docker client takes a while.
+        from batchyard.engines.local.docker.engine import DockerEngine
+
         folder = config.data_dir / "docker"
         return runtime, DockerEngine(
             folder,
@@ -142,6 +143,8 @@ async def _local_engine(config: Config, installation: Installation) -> tuple[str
             network_mode=config.docker_network,
             privileged=config.privileged,
         )
+    from batchyard.engines.local.process.engine import ProcessEngine
+
     return runtime, ProcessEngine(config.data_dir, log_root, vcpus, memory)
 
 
@@ -238,4 +241,4 @@ def _notes(runtime: str, engine: Engine) -> list[str]:
         "NO CONTAINERS: commands of jobs run directly on this machine, as this user; images are ignored. Install Docker"
         " for isolation, or choose it with --runtime docker."
     )
-    return [loud, *(engine.notes if isinstance(engine, ProcessEngine) else [])]
+    return [loud, *getattr(engine, "notes", ())]
