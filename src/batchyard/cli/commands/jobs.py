@@ -33,10 +33,11 @@ USUAL_LIMIT = 25
     "statuses",
     multiple=True,
     type=click.Choice(STATUSES, case_sensitive=False),
-    help="Only jobs with this status; may be given more than once.",
+    metavar="STATUS",
+    help="Only jobs with this status, such as running or failed; may be given more than once.",
 )
 @click.option("--array", shell_complete=complete_jobs, metavar="JOB", help="The children of this array instead.")
-@click.option("--limit", type=click.IntRange(min=1), help=f"How many at most. Default: {USUAL_LIMIT}.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help=f"How many at most. Default: {USUAL_LIMIT}.")
 @click.option("--all", "everything", is_flag=True, help="No limit.")
 @json_option
 @shared_options

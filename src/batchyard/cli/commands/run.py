@@ -39,11 +39,14 @@ SHOWN_CHILDREN = 5
 )
 @click.option(
     "--image",
+    metavar="IMAGE",
     help=f"Container image. Without it the image is named {HOST_IMAGE}: fine where jobs are processes, no image to pull"
     " where they are containers.",
 )
-@click.option("--vcpus", type=click.IntRange(min=1), default=1, show_default=True, help="Cores.")
-@click.option("--memory", default="1024", show_default=True, help="Hard limit, in MiB, or as 512m or 2g.")
+@click.option("--vcpus", type=click.IntRange(min=1), metavar="N", default=1, show_default=True, help="Cores.")
+@click.option(
+    "--memory", metavar="AMOUNT", default="1024", show_default=True, help="Hard limit, in MiB, or as 512m or 2g."
+)
 @click.option("--array", type=int, metavar="N", help="Run it N times: AWS_BATCH_JOB_ARRAY_INDEX is 0 to N-1.")
 @click.option(
     "-e", "--env", "env", multiple=True, metavar="K=V", help="Environment variable; only K takes the caller's value."
@@ -58,7 +61,7 @@ SHOWN_CHILDREN = 5
 @click.option(
     "--queue", metavar="QUEUE", shell_complete=complete_queues, default="default", show_default=True, help="Job queue."
 )
-@click.option("--name", help="Name of the job. Default: the program's.")
+@click.option("--name", metavar="NAME", help="Name of the job. Default: the program's.")
 @click.option("--timeout", type=int, metavar="SECONDS", help="End an attempt that runs longer, at least 60.")
 @click.option("--attempts", type=int, metavar="N", help="Try up to N times.")
 @click.option("-d", "--detach", is_flag=True, help="Print the job id and do not wait.")
