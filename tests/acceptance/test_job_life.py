@@ -288,7 +288,7 @@ class TestEndedByRequest:
             assert "startedAt" not in job
 
     @pytest.mark.parametrize("operation", ["cancel_job", "terminate_job"])
-    def test_a_job_that_has_ended_or_never_was(self, server: ServerProcess, batch: Any, operation: str) -> None:
+    def test_a_job_that_has_ended_or_never_was(self, batch: Any, operation: str) -> None:
         job = run(batch, "true")
         for job_id in (
             job["jobId"],
@@ -330,7 +330,7 @@ class TestQueues:
         until(lambda: not batch.describe_job_queues(jobQueues=[queue])["jobQueues"], "the queue's end")
         assert describe(batch, running)["jobQueue"].endswith(f"job-queue/{queue}")
 
-    def test_order_is_by_submission(self, batch: Any, logs: Any, gate: Gate) -> None:
+    def test_order_is_by_submission(self, batch: Any, gate: Gate) -> None:
         queue = new_queue(batch, new_environment(batch, vcpus=1))
         blocker = submit(batch, register(batch, gate.script), queue=queue)
         definition = register(batch)

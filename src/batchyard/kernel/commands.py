@@ -310,7 +310,9 @@ def definition_for_tags(state: State, arn: str) -> tuple[DefinitionFamily, shape
     plain = state.settings.account.name_of("job-definition", arn) if arn.startswith("arn:") else None
     name, _, revision = (plain or "").partition(":")
     family = state.definitions.get(name)
-    if family is None or not revision.isdigit() or int(revision) not in family.revisions:
+    if family is None or not (revision.isascii() and revision.isdigit() and len(revision) < 10):
+        raise Refusal(f"Resource {arn} not found.", wrapped=False)
+    if int(revision) not in family.revisions:
         raise Refusal(f"Resource {arn} not found.", wrapped=False)
     return family, decode_definition(family.revisions[int(revision)])
 

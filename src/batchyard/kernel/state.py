@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from batchyard.kernel.effects import Effects, Transition
-from batchyard.kernel.identifiers import Account
+from batchyard.kernel.identifiers import Account, split_child
 from batchyard.kernel.records import ComputeEnvironment, Instance, Job, JobQueue, Resources, Status
 from batchyard.shapes import batch as shapes
 
@@ -103,12 +103,11 @@ class State(msgspec.Struct, kw_only=True):
         job = self.jobs.get(job_id)
         if job is not None:
             return job, None
-        parent_id, colon, text = job_id.partition(":")
+        parent_id, index = split_child(job_id)
         parent = self.jobs.get(parent_id)
-        if not colon or parent is None or parent.array is None or not text.isdigit():
+        if index is None or parent is None or parent.array is None:
             return None
-        index = int(text)
-        if index >= parent.array.size or str(index) != text:
+        if index >= parent.array.size or job_id != f"{parent_id}:{index}":
             return None
         child = parent.array.children.get(index)
         return (parent, index) if child is None else (child, None)
