@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -32,8 +33,9 @@ START_TIMEOUT_SECONDS = 60
 class DockerDaemon:
     """One `dockerd` that a test may kill and start again: its folder outlives its process."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
+        self.options = options
         self.socket_path = folder / "docker.sock"
         self.log_path = folder / "dockerd.log"
         self.process: subprocess.Popen[bytes] | None = None
@@ -54,11 +56,13 @@ class DockerDaemon:
                     f"--pidfile={self.folder}/dockerd.pid",
                     f"--host={self.url}",
                     "--log-level=warn",
+                    *self.options,
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=_default_signals,  # Containers inherit what is ignored, as SIGQUIT is in background jobs.
             )
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while not self._answers():
@@ -83,6 +87,15 @@ class DockerDaemon:
             self.process.wait(30)
         except subprocess.TimeoutExpired:
             self.kill()
+
+    def crash_host(self, programs: list[int]) -> None:
+        """As if the machine had lost its power: the daemon, all that it started, and what lived in memory are gone."""
+        self.kill()
+        for pid in [*self.processes(), *programs]:
+            _end(pid)
+        for mount in reversed(_mounts_under(self.folder)):
+            subprocess.run(["umount", "-l", mount], check=False, stderr=subprocess.DEVNULL)
+        shutil.rmtree(self.folder / "exec", ignore_errors=True)
 
     def processes(self) -> list[int]:
         """The processes that name this daemon's folder: itself, containerd, and the shims of its containers."""
@@ -154,6 +167,22 @@ class DockerDaemon:
             {"Content-Type": "application/x-tar"},
         )
 
+    def commit(self, image: str, name: str, change: str) -> None:
+        """An image like another one but for a line of a Dockerfile."""
+        created = self.json("POST", "/containers/create", {"Image": image})
+        assert isinstance(created, dict)
+        repository, tag = name.split(":")
+        query = urlencode({"container": created["Id"], "repo": repository, "tag": tag, "changes": change})
+        self.json("POST", f"/commit?{query}", {})
+        self.json("DELETE", f"/containers/{created['Id']}")
+
+    def push(self, image: str, repository: str, tag: str) -> None:
+        """Push an image to a registry under another name, and forget that name."""
+        self.json("POST", f"/images/{image}/tag?{urlencode({'repo': repository, 'tag': tag})}")
+        progress = self.request("POST", f"/images/{repository}/push?tag={tag}", headers={"X-Registry-Auth": "e30="})
+        assert b"errorDetail" not in progress, progress
+        self.json("DELETE", f"/images/{repository}:{tag}")
+
     def destroy(self) -> None:
         """End everything of this daemon and remove its folder."""
         if self.process is not None and self.process.poll() is not None:
@@ -185,8 +214,8 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 @contextlib.contextmanager
-def docker_daemon() -> Iterator[DockerDaemon]:
-    """A running daemon with the image `bb:1`."""
+def docker_daemon(*options: str) -> Iterator[DockerDaemon]:
+    """A running daemon with the image `bb:1`, started with more options of `dockerd`."""
     missing = [name for name in ("dockerd", "containerd", "runc", "iptables") if shutil.which(name) is None]
     if missing or not BUSYBOX.exists():
         raise AssertionError(
@@ -194,13 +223,62 @@ def docker_daemon() -> Iterator[DockerDaemon]:
             f"{', '.join(missing) or BUSYBOX}"
         )
     # Short: a unix socket's path holds 107 bytes, and containerd puts one for each container below this folder.
-    daemon = DockerDaemon(Path(tempfile.mkdtemp(prefix="byd-", dir="/tmp")))
+    daemon = DockerDaemon(Path(tempfile.mkdtemp(prefix="byd-", dir="/tmp")), *options)
     try:
         daemon.start()
         daemon.import_busybox()
         yield daemon
     finally:
         daemon.destroy()
+
+
+class DockerRegistry:
+    """A running `docker-registry`."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.address = f"127.0.0.1:{port}"
+        self._log = folder / "log"
+
+    def requests(self, method: str, part: str) -> list[str]:
+        """The methods of the requests that it has answered so far for paths with this part."""
+        return [method for line in self._log.read_text().splitlines() if f'"{method} /v2/' in line and part in line]
+
+
+@contextlib.contextmanager
+def docker_registry() -> Iterator[DockerRegistry]:
+    """Debian's `docker-registry` on a free port of 127.0.0.1, which Docker Engines talk to without TLS."""
+    if shutil.which("docker-registry") is None:
+        raise AssertionError("tests of pulling images need Debian's docker-registry")
+    with tempfile.TemporaryDirectory(prefix="byr-") as name, socket.socket() as probe:
+        folder = Path(name)
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        probe.close()
+        (folder / "config.yml").write_text(
+            f"version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {folder}/data\n"
+            f"http:\n  addr: 127.0.0.1:{port}\n"
+        )
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(["docker-registry", "serve", folder / "config.yml"], stdout=log, stderr=log)
+        try:
+            deadline = time.monotonic() + START_TIMEOUT_SECONDS
+            while True:
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                    break
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise AssertionError(f"docker-registry did not start:\n{(folder / 'log').read_text()}")
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(0.05)
+            yield DockerRegistry(folder, port)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _default_signals() -> None:
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        with contextlib.suppress(OSError):
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _mounts_under(folder: Path) -> list[str]:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import secrets
 from pathlib import Path
 
 import pytest
-from conformance import Bench, EngineConformance, Rig
+from conformance import (
+    Bench,
+    EngineConformance,
+    Rig,
+    open_bench,
+    processes_with,
+    sleep_token,
+    start_in_killed_server,
+)
 from dockerd import IMAGE, DockerDaemon
 
 from batchyard.engines.local.docker.engine import DockerEngine
-from batchyard.kernel.messages import TaskExited
+from batchyard.kernel.messages import TaskExited, TaskStarted
 
 pytestmark = pytest.mark.docker
 
@@ -40,9 +49,37 @@ class TestDocker(EngineConformance):
         assert [line for line in lines if line not in (b"two", b"four")] == [b"one", b"", b"three"]
         assert [line for line in lines if line in (b"two", b"four")] == [b"two", b"four"]
 
+    async def test_signals_are_at_their_defaults(self, bench: Bench) -> None:
+        """Without the shell of busybox, which ignores SIGQUIT itself."""
+        task = bench.task("grep", "-E", "Sig(Blk|Ign)", "/proc/self/status")
+        bench.engine.start([task])
+        await bench.story.ended(task.task_id)
+        assert bench.log(task) == [b"SigBlk:\t0000000000000000", b"SigIgn:\t0000000000000000"]
+
     async def test_an_unfinished_line_arrives_while_the_task_runs(self, bench: Bench) -> None:
         """Docker keeps an unfinished line back until it ends, the program does, or it is 16 KiB long."""
         task = bench.task("printf 'password? '")
         bench.engine.start([task])
         await bench.story.first(TaskExited, task.task_id)
         assert bench.log(task) == [b"password? "]
+
+    async def test_tasks_outlive_a_killed_server(self, rig: Rig, bench: Bench, daemon: DockerDaemon) -> None:
+        """As in the suite, but while no server runs a log stands still, for it is the server that copies it."""
+        token = sleep_token()
+        quick = bench.task("sleep 0.3; echo after; exit 4")
+        slow = bench.task(f"echo before; sleep {token}")
+        await bench.engine.close()
+        await start_in_killed_server(rig, [quick, slow])
+        await asyncio.to_thread(daemon.request, "POST", f"/containers/batchyard-{quick.task_id}/wait")
+        again = await open_bench(rig)
+        try:
+            await again.engine.reconcile([quick.task_id, slow.task_id])
+            assert (await again.story.first(TaskExited, quick.task_id)).exit_code == 4
+            await again.story.first(TaskStarted, slow.task_id)
+            assert processes_with(token)
+            again.engine.stop(slow.task_id, 0)
+            assert (await again.story.first(TaskExited, slow.task_id)).exit_code == 137
+            assert again.log(quick) == [b"after"]
+            assert again.log(slow) == [b"before"]
+        finally:
+            await again.engine.close()

@@ -1,4 +1,4 @@
-"""Which runtime runs the jobs of this machine, and what the machine has to offer."""
+"""Which runtime the local engine uses, and how much of this machine there is to offer."""
 
 from __future__ import annotations
 
@@ -6,121 +6,125 @@ import asyncio
 import os
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
-RESERVE_MIB = 32
-"""Kept back from the machine's memory, as the ECS agent does (User Guide "Compute resource memory management")."""
-PING_SECONDS = 5.0
+from batchyard.engines.local.docker.daemon import CONNECTION_ERRORS, Daemon, message_of, resolve_docker_host
 
-_NO_LIMIT = 1 << 60
+Runtime = Literal["docker", "process"]
+
+ANSWER_SECONDS = 5.0
+"""How long a Docker Engine may take to answer."""
+
+RESERVED_MEMORY = 32
+"""MiB kept back for the system, as the ECS agent does (ECS_RESERVED_MEMORY in AWS's "compute resource memory")."""
+
+MEBIBYTE = 1024 * 1024
 
 
 class RuntimeUnavailableError(Exception):
-    """The runtime that was asked for cannot be used here; says why and what to do."""
+    """The runtime that was asked for can't be used. The text is for people."""
 
 
-async def choose_runtime(
-    wanted: Literal["auto", "docker", "process"], docker_host: str | None
-) -> Literal["docker", "process"]:
-    """The runtime to use: `auto` takes Docker where it answers. Raises `RuntimeUnavailableError` when `docker` is wanted and
-    does not answer."""
+async def choose_runtime(wanted: Literal["auto", "docker", "process"], docker_host: str | None = None) -> Runtime:
+    """The runtime to use: with `auto`, `docker` where a Docker Engine answers and `process` where none does.
+
+    docker_host: the daemon's address; default `DOCKER_HOST`, else `/var/run/docker.sock`.
+    Raises :class:`RuntimeUnavailableError` when `docker` is wanted and does not answer.
+    """
     if wanted == "process":
         return "process"
-    address = docker_address(docker_host)
-    problem = await _ask_docker(address)
-    if problem is None:
+    address = resolve_docker_host(docker_host)
+    obstacle = await _obstacle(address)
+    if obstacle is None:
         return "docker"
-    if wanted == "docker":
-        raise RuntimeUnavailableError(
-            f"the Docker Engine does not answer at {address} ({problem}). Start it, name another one with DOCKER_HOST, or run"
-            " jobs directly on this machine with --runtime process."
-        )
-    return "process"
+    if wanted == "auto":
+        return "process"
+    raise RuntimeUnavailableError(
+        f"no Docker Engine answers at {address}: {obstacle}. Start it, give its address in DOCKER_HOST, see to it that "
+        "this user may open its socket (group docker), or use the runtime `process`, which runs jobs without containers."
+    )
 
 
-def docker_address(docker_host: str | None) -> str:
-    """The address of the Docker Engine: the one given, else `DOCKER_HOST`, else Docker's own default."""
-    address = docker_host or os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
-    return f"unix://{address}" if address.startswith("/") else address
-
-
-async def _ask_docker(address: str) -> str | None:
-    """What is wrong with the Docker Engine at an address; None when it answers."""
+async def _obstacle(address: str) -> str | None:
+    """Why the Docker Engine at an address can't be used; None when it can."""
     try:
-        async with asyncio.timeout(PING_SECONDS):
-            reader, writer = await _connect(address)
-            writer.write(b"GET /_ping HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n")
-            await writer.drain()
-            status = await reader.readline()
-            writer.close()
+        daemon = Daemon(address)
+    except ValueError as error:
+        return str(error)
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await daemon.ping()
     except TimeoutError:
-        return f"no answer within {PING_SECONDS:g} s"
-    except (OSError, ValueError) as error:
-        return getattr(error, "strerror", None) or str(error)
-    return None if b" 200 " in status else f"it said {status.decode(errors='replace').strip() or 'nothing'}"
-
-
-async def _connect(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    parts = urlsplit(address)
-    if parts.scheme == "unix":
-        return await asyncio.open_unix_connection(parts.path)
-    if parts.scheme in ("tcp", "http") and parts.hostname:
-        return await asyncio.open_connection(parts.hostname, parts.port or 2375)
-    raise ValueError("the address must start with unix:// or tcp://")
-
-
-def machine_capacity(overcommit: float) -> tuple[float, int]:
-    """The vCPUs and the memory (MiB) that jobs may use: this process's cores within its cgroup's quota, times `overcommit`,
-    and the memory within its cgroup's limit, less a small reserve."""
-    cores = float(len(os.sched_getaffinity(0)))
-    quota = _cpu_quota()
-    if quota is not None:
-        cores = min(cores, quota)
-    return cores * overcommit, max(4, _memory_bytes() // 2**20 - RESERVE_MIB)
-
-
-def _memory_bytes() -> int:
-    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limits = [
-        _number(path)
-        for controller, file in (("memory", "memory.limit_in_bytes"), ("", "memory.max"))
-        for path in _cgroup_files(controller, file)
-    ]
-    return min([installed, *(limit for limit in limits if limit is not None and limit < _NO_LIMIT)])
-
-
-def _cpu_quota() -> float | None:
-    """Cores by the quota of the process's cgroup; None without one."""
-    for path in _cgroup_files("", "cpu.max"):
-        quota, _, period = _text(path).partition(" ")
-        if quota.isdigit() and period.isdigit():
-            return int(quota) / int(period)
-    for path in _cgroup_files("cpu", "cpu.cfs_quota_us"):
-        limit, length = _number(path), _number(path.with_name("cpu.cfs_period_us"))
-        if limit is not None and limit > 0 and length:
-            return limit / length
+        return f"nothing was heard from it for {ANSWER_SECONDS:.0f} seconds"
+    except CONNECTION_ERRORS as error:
+        return message_of(error)
+    finally:
+        await daemon.close()
     return None
 
 
-def _cgroup_files(controller: str, file: str) -> list[Path]:
-    """The file of this process's own cgroup, where it can be seen; `controller` is empty for version 2."""
-    found = []
-    for line in _text(Path("/proc/self/cgroup")).splitlines():
-        _, controllers, group = line.split(":", 2)
-        if controller not in controllers.split(","):
+def machine_capacity(overcommit: float = 1.0, *, root: Path = Path("/")) -> tuple[float, int]:
+    """vCPUs and MiB of memory that this process may use, times `overcommit`.
+
+    What counts is the least of the machine, the CPUs that the process may run on, and the limits of its control groups
+    (v1 or v2). `root` is where /proc and /sys are looked for.
+    """
+    vcpus = min([float(len(os.sched_getaffinity(0))), *_cpu_quotas(root)])
+    memory = min([_total_memory(root), *_memory_limits(root)])
+    return vcpus * overcommit, int(max(memory // MEBIBYTE - RESERVED_MEMORY, 0) * overcommit)
+
+
+def _total_memory(root: Path) -> int:
+    """Bytes."""
+    for line in (root / "proc/meminfo").read_text().splitlines():
+        if line.startswith("MemTotal:"):
+            return int(line.split()[1]) * 1024
+    raise OSError("/proc/meminfo has no MemTotal")
+
+
+def _cpu_quotas(root: Path) -> list[float]:
+    quotas = []
+    for folder in _control_groups(root, "cpu"):
+        quota, period = (_words(folder / "cpu.max") + ["", ""])[:2]  # Version 2: "max 100000" or "50000 100000".
+        if not quota:
+            quota = next(iter(_words(folder / "cpu.cfs_quota_us")), "")  # Version 1: -1 without a limit.
+            period = next(iter(_words(folder / "cpu.cfs_period_us")), "")
+        if quota.isdigit() and period.isdigit():
+            quotas.append(int(quota) / int(period))
+    return quotas
+
+
+def _memory_limits(root: Path) -> list[int]:
+    """Bytes. Version 1 states a huge number for no limit, which never is the least."""
+    files = [
+        folder / name for folder in _control_groups(root, "memory") for name in ("memory.max", "memory.limit_in_bytes")
+    ]
+    return [int(word) for file in files for word in _words(file) if word.isdigit()]
+
+
+def _control_groups(root: Path, controller: str) -> list[Path]:
+    """The folders of this process's control group for a controller and of those above it, whose limits hold too.
+
+    Within a container the path in /proc/self/cgroup may be the host's while the folder mounted is the container's own, so
+    paths that aren't there are passed over.
+    """
+    hierarchies = root / "sys/fs/cgroup"
+    folders: list[Path] = []
+    for line in (root / "proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            mounts = [hierarchies, hierarchies / "unified"]
+        elif controller in controllers.split(","):
+            mounts = [hierarchies / controllers, hierarchies / controller]
+        else:
             continue
-        roots = [Path("/sys/fs/cgroup") / controller] if controller else [Path("/sys/fs/cgroup")]
-        found += [root / group.strip("/") / file for root in roots]
-    return [path for path in found if path.is_file()]
+        for mount in mounts:
+            own = mount / path.lstrip("/")
+            folders += [folder for folder in (own, *own.parents) if folder.is_relative_to(mount) and folder.is_dir()]
+    return folders
 
 
-def _number(path: Path) -> int | None:
-    text = _text(path).strip()
-    return int(text) if text.lstrip("-").isdigit() else None
-
-
-def _text(path: Path) -> str:
+def _words(file: Path) -> list[str]:
     try:
-        return path.read_text()
+        return file.read_text().split()
     except OSError:
-        return ""
+        return []

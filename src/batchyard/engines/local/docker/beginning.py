@@ -88,7 +88,8 @@ class Beginning:
         self._records = records
         self._slots = slots
         self._settings = settings
-        self._log_driver = ""
+        self.log_driver = ""
+        """Known as soon as a container has been created."""
         self.host_is_restricted = False
         """The daemon has refused a privileged container for want of a capability."""
 
@@ -197,10 +198,10 @@ class Beginning:
             raise CannotBeginError(reason("ResourceInitializationError", text), exit_code=1) from error
 
     async def _choose_log_driver(self) -> str:
-        if not self._log_driver:
+        if not self.log_driver:
             available = await patiently(self._daemon.log_drivers)
-            self._log_driver = next((driver for driver in LOG_DRIVERS if driver in available), LOG_DRIVERS[-1])
-        return self._log_driver
+            self.log_driver = next((driver for driver in LOG_DRIVERS if driver in available), LOG_DRIVERS[-1])
+        return self.log_driver
 
     async def _create(self, task_id: str, body: dict[str, Any]) -> str | None:
         """None: the image is missing."""

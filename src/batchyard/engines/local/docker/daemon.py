@@ -200,9 +200,9 @@ class Daemon:
             return [event.action async for event in _events(response)]
 
     @asynccontextmanager
-    async def logs(self, container: str, *, follow: bool) -> AsyncIterator[AsyncIterator[bytes]]:
-        """A container's whole output from its beginning: chunks of the multiplexed stream, each line with its time."""
-        params = {"stdout": "1", "stderr": "1", "timestamps": "1", "follow": "1" if follow else "0"}
+    async def logs(self, container: str, *, follow: bool, since: int) -> AsyncIterator[AsyncIterator[bytes]]:
+        """A container's output since a time (seconds since the epoch): chunks of the multiplexed stream, with times."""
+        params = {"stdout": "1", "stderr": "1", "timestamps": "1", "since": str(since), "follow": str(int(follow))}
         async with self._stream(f"containers/{container}/logs", **params) as response:
             yield response.content.iter_any()
 

@@ -68,6 +68,7 @@ class _Task:
     task_id: str
     container_id: str = ""
     log_path: Path = field(default_factory=Path)
+    log_driver: str = ""
     creation: asyncio.Task[str] | None = None
     started: TaskStarted | None = None
     stop_grace: float | None = None
@@ -223,6 +224,7 @@ class DockerEngine:
         if not state.begun:
             self._finish(task, failed_to_start(task.task_id, state, _now()))
             return
+        task.log_driver = self._beginning.log_driver
         self._begun(task, state)
         await self._see_through(task)
 
@@ -271,7 +273,7 @@ class DockerEngine:
     async def _see_through(self, task: _Task) -> None:
         """Copy the output of a begun container until it ends, and report the end."""
         while True:
-            await copy_log(self._daemon, task.container_id, task.log_path, task.ended)
+            await copy_log(self._daemon, task.container_id, task.log_driver, task.log_path, task.ended)
             outcome = await self._outcome(task)
             if outcome is not None:
                 self._finish(task, outcome)
@@ -330,7 +332,8 @@ class DockerEngine:
     async def _take_up(self, task_id: str, inspected: dict[str, Any], state: ContainerState) -> None:
         labels = inspected["Config"]["Labels"]
         path = stream_path(self._settings.log_root, labels[LABEL_LOG_GROUP], labels[LABEL_LOG_STREAM])
-        task = self._tasks[task_id] = _Task(task_id, str(inspected["Id"]), path)
+        driver = inspected["HostConfig"]["LogConfig"]["Type"]
+        task = self._tasks[task_id] = _Task(task_id, str(inspected["Id"]), path, driver)
         if state.running:
             self._begun(task, state)
             self._spawn(self._guarded(task_id, self._see_through(task)))

@@ -1,8 +1,10 @@
 """Copying a container's output into its log stream, so that every line stands there exactly once.
 
-The daemon keeps the whole output until the container is removed, always in the same order. So nothing needs to be
-remembered but the stream itself: to go on after a restart of the server or of the daemon, the output is read from its
-beginning again and as many lines are passed over as the stream has events.
+The daemon keeps the whole output until the container is removed, always in the same order, so two counts are enough to
+go on anywhere. Within the life of the server: how many entries have been read, so that reading is taken up behind them
+after the daemon's absence, and when the container has ended. (That last reading is needed always: daemons are known to
+end a followed log before its last lines.) After a restart of the server: how many events the stream has. Then the output
+is read from its beginning, and as many lines are passed over.
 """
 
 from __future__ import annotations
@@ -10,77 +12,94 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
+from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 
-from batchyard.engines.local.docker.daemon import CONNECTION_ERRORS, Daemon, patiently, unreachable
-from batchyard.engines.local.docker.log_frames import LogFrames
+from batchyard.engines.local.docker.daemon import (
+    CONNECTION_ERRORS,
+    FIRST_RETRY_SECONDS,
+    LONGEST_RETRY_SECONDS,
+    Daemon,
+    patiently,
+    unreachable,
+)
+from batchyard.engines.local.docker.log_frames import Line, LogFrames
 from batchyard.logs.lines import LineWriter, timestamp_of
 
 log = logging.getLogger(__name__)
 
-END_SEEN_SECONDS = 2.0
-"""A log ends when its container does; if that isn't known this long after, it was the daemon that went away."""
 
-LAST_LINES_SECONDS = 10.0
-"""How long a followed log may stay open after its container has ended. Some daemons forget to close it."""
-
-
-async def copy_log(daemon: Daemon, container_id: str, path: Path, ended: asyncio.Event) -> None:
+async def copy_log(daemon: Daemon, container_id: str, log_driver: str, path: Path, ended: asyncio.Event) -> None:
     """Copy until the container has ended (the caller sets `ended`) and all of its output is in the stream at `path`.
 
-    Outlives the daemon's absence. A container that is gone ends the copy: there is nothing more to read.
+    Outlives the daemon's absence. A container that is gone has nothing more to read.
     """
-    while True:
-        copy = asyncio.create_task(patiently(lambda: _copy_to_end(daemon, container_id, path, not ended.is_set())))
+    copy = _LogCopy(daemon, container_id, log_driver, path, await asyncio.to_thread(events_written, path))
+    try:
+        if not ended.is_set():
+            following = asyncio.create_task(copy.follow())
+            try:
+                await ended.wait()
+            finally:
+                following.cancel()
+                await asyncio.gather(following, return_exceptions=True)
+        await copy.read_to_end()
+    finally:
+        copy.close()
+
+
+class _LogCopy:
+    """How far the copy of one container's log has come."""
+
+    def __init__(self, daemon: Daemon, container_id: str, log_driver: str, path: Path, events_to_skip: int) -> None:
+        self._daemon = daemon
+        self._container_id = container_id
+        self._frames = LogFrames(short_entries_end_lines=log_driver == "local")
+        self._writer = LineWriter(path)
+        self._events_to_skip = events_to_skip
+
+    async def follow(self) -> None:
+        """Copy lines as they appear, for ever."""
+        delay = FIRST_RETRY_SECONDS
+        while True:
+            before = self._frames.entries
+            try:
+                await self._read(follow=True)
+            except CONNECTION_ERRORS as error:
+                if not unreachable(error):
+                    log.warning("container %s: its log can't be followed: %s", self._container_id, error)
+                    return  # It is read when the container has ended.
+            delay = min(delay * 2, LONGEST_RETRY_SECONDS) if self._frames.entries == before else FIRST_RETRY_SECONDS
+            await asyncio.sleep(delay)
+
+    async def read_to_end(self) -> None:
+        """Copy what is left of an ended container's log."""
         try:
-            if await _complete(copy, ended):
-                return
-        finally:
-            copy.cancel()
-            await asyncio.gather(copy, return_exceptions=True)
+            await patiently(lambda: self._read(follow=False))
+        except CONNECTION_ERRORS as error:
+            log.warning("container %s: its log can't be read: %s", self._container_id, error)
+        self._write(self._frames.finish())
 
+    def close(self) -> None:
+        self._writer.close(time.time_ns() // 1_000_000)
 
-async def _complete(copy: asyncio.Task[None], ended: asyncio.Event) -> bool:
-    """Wait for a pass over the log. False when another one is needed."""
-    ending = asyncio.create_task(ended.wait())
-    try:
-        await asyncio.wait({copy, ending}, return_when=asyncio.FIRST_COMPLETED)
-        if copy.done():
-            copy.result()
-            await asyncio.wait({ending}, timeout=END_SEEN_SECONDS)
-            return ended.is_set()
-        await asyncio.wait({copy}, timeout=LAST_LINES_SECONDS)
-        if copy.done():
-            copy.result()
-        return copy.done()
-    finally:
-        ending.cancel()
-
-
-async def _copy_to_end(daemon: Daemon, container_id: str, path: Path, follow: bool) -> None:
-    try:
-        to_skip = await asyncio.to_thread(events_written, path)
-    except OSError as error:
-        log.warning("the log stream %s can't be read, so it may get lines twice: %s", path, error)
-        to_skip = 0
-    writer = LineWriter(path)
-    frames = LogFrames()
-    at = 0
-    try:
-        async with daemon.logs(container_id, follow=follow) as chunks:
+    async def _read(self, *, follow: bool) -> None:
+        since = self._frames.resume()
+        async with self._daemon.logs(self._container_id, follow=follow, since=since) as chunks:
             async for chunk in chunks:
-                for at, lines in groupby(frames.feed(chunk), key=lambda line: line[0]):
-                    texts = [text for _, text in lines]
-                    skipped = min(to_skip, len(texts))
-                    to_skip -= skipped
-                    if len(texts) > skipped:
-                        writer.write(b"\n".join([*texts[skipped:], b""]), at)
-    except CONNECTION_ERRORS as error:
-        if unreachable(error):
-            raise  # To be tried again.
-    finally:
-        writer.close(at)
+                self._write(self._frames.feed(chunk))
+
+    def _write(self, lines: Iterable[Line]) -> None:
+        for at, together in groupby(lines, key=lambda line: line[0]):
+            texts = [text for _, text in together]
+            if self._events_to_skip:
+                skipped = min(self._events_to_skip, len(texts))
+                self._events_to_skip -= skipped
+                del texts[:skipped]
+            if texts:
+                self._writer.write(b"\n".join([*texts, b""]), at)
 
 
 def events_written(path: Path) -> int:
@@ -96,4 +115,7 @@ def events_written(path: Path) -> int:
                 count += timestamp_of(line) is not None
             return count
     except FileNotFoundError:
+        return 0
+    except OSError as error:
+        log.warning("the log stream %s can't be read, so it may get lines twice: %s", path, error)
         return 0
