@@ -23,7 +23,9 @@ from rich.table import Table
 
 HERE = Path(__file__).parent
 CHILDREN = 16
-console = Console(highlight=False)
+PICTURE = os.environ.get("DEMO_PICTURE")
+"""A file that shall receive what is printed, as a picture (SVG)."""
+console = Console(highlight=False, record=PICTURE is not None, width=100 if PICTURE else None)
 
 
 class Server:
@@ -76,6 +78,8 @@ def main() -> None:
             run(server, Path(folder))
         finally:
             server.end(signal.SIGTERM)
+    if PICTURE is not None:
+        console.save_svg(PICTURE, title="make demo")
 
 
 def run(server: Server, folder: Path) -> None:
@@ -102,7 +106,7 @@ def run(server: Server, folder: Path) -> None:
         jobs = {job["jobId"]: job for job in batch.describe_jobs(jobs=[sweep, reduce, publish])["jobs"]}
         line = progress(jobs[sweep], jobs[reduce], jobs[publish])
         if line != shown:
-            console.print(line)
+            console.print(line, soft_wrap=True)
             shown = line
         if not killed and jobs[sweep]["arrayProperties"]["statusSummary"]["SUCCEEDED"] >= 5:
             killed = True
@@ -165,22 +169,20 @@ def progress(sweep: dict[str, Any], reduce: dict[str, Any], publish: dict[str, A
 
 def table(jobs: list[dict[str, Any]]) -> Table:
     view = Table(title="Jobs", title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("job", "status", "attempts", "exit", "waited", "ran", "reason"):
-        view.add_column(heading, justify="right" if heading in ("attempts", "exit", "waited", "ran") else "left")
+    for heading in ("job", "status", "exit codes", "waited", "ran"):
+        view.add_column(heading, justify="left" if heading in ("job", "status") else "right")
     for job in jobs:
         index = job.get("arrayProperties", {}).get("index")
         name = job["jobName"] if index is None else f"  {job['jobName']}:{index}"
-        container = job.get("container", {})
+        exit_codes = [str(attempt["container"].get("exitCode", "-")) for attempt in job["attempts"]]
         colour = "green" if job["status"] == "SUCCEEDED" else "red"
         started, stopped = job.get("startedAt"), job.get("stoppedAt")
         view.add_row(
             name,
             f"[{colour}]{job['status']}[/]",
-            str(len(job["attempts"]) or ""),
-            str(container.get("exitCode", "")),
+            ", ".join(exit_codes),
             seconds(started - job["createdAt"]) if started else "",
             seconds(stopped - started) if started and stopped else "",
-            job.get("statusReason", ""),
         )
     return view
 
@@ -198,7 +200,8 @@ def show_logs(logs: Any, jobs: list[dict[str, Any]]) -> None:
                 "events"
             ]
             for event in events:
-                console.print(f"  attempt {number}, exit {attempt['container']['exitCode']}: {event['message']}")
+                exit_code = attempt["container"]["exitCode"]
+                console.print(f"  attempt {number}, exit {exit_code}: {event['message']}", soft_wrap=True)
 
 
 if __name__ == "__main__":
