@@ -1,0 +1,39 @@
+"""How much of everything a run does."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Sizes(msgspec.Struct, frozen=True, kw_only=True):
+    """The sizes of a full run, by default."""
+
+    throughput_jobs: int = 10_000
+    throughput_rounds: int = 3
+    starts: int = 200
+    submissions: int = 4_000
+    submission_rounds: int = 3
+    commits: int = 1_000
+    array_size: int = 10_000
+    array_submissions: int = 20
+    queued: tuple[int, int, int] = (1_000, 100_000, 1_000_000)
+    """Single jobs in the queue when the server's memory is looked at."""
+    arrays: int = 20
+    """Arrays of `array_size` whose memory is looked at together."""
+
+
+FULL = Sizes()
+
+QUICK = Sizes(
+    throughput_jobs=60,
+    throughput_rounds=1,
+    starts=5,
+    submissions=80,
+    submission_rounds=1,
+    commits=20,
+    array_size=1_000,
+    array_submissions=3,
+    queued=(50, 100, 200),
+    arrays=3,
+)
+"""Whether everything still works; the numbers mean nothing."""
