@@ -239,7 +239,8 @@ class ControlLoop:
         self.kernel = Kernel(self._settings)
         for name, (resources, lead) in self._capacities.items():
             self.kernel.add_instance(name, resources, lead)
-        restore(self.kernel.state, self._store.load(), self._clock())
+        with self._store.load() as snapshot:
+            restore(self.kernel.state, snapshot, self._clock())
 
     def _expected(self, engine: str) -> list[str]:
         state = self.kernel.state

@@ -42,8 +42,7 @@ def untouched_child(parent: StoredJob, index: int, status: Status) -> JobView:
         status=status,
         status_reason=parent.untouched_reason if failed else parent.status_reason,
         stopped_at=(parent.stopped_at or parent.summary_at) if failed else None,
-        cancelled=failed and parent.cancelled,
-        terminated=failed and parent.terminated,
+        ended_by=parent.ended_by if failed else 0,
     )
     return JobView(row, parent)
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from heapq import heapify, heappush
 
 import msgspec
@@ -26,8 +27,9 @@ from batchyard.kernel.state import DefinitionFamily, State
 from batchyard.shapes import batch as shapes
 
 
-class StoredJob(msgspec.Struct, kw_only=True):
-    """One row. A child of an array has only `parent_seq`, `child_index` and what changes."""
+class StoredJob(msgspec.Struct):
+    """One row, its members in the order of the table's columns. A child of an array has only `parent_seq`, `child_index` and
+    what changes."""
 
     seq: int
     id: str | None = None
@@ -47,20 +49,28 @@ class StoredJob(msgspec.Struct, kw_only=True):
     log_prefix: str | None = None
     depends_on: list[shapes.JobDependency] | None = None
     array_size: int | None = None
-    status: Status
+    status: Status = Status.SUBMITTED
     status_reason: str | None = None
     started_at: int | None = None
     stopped_at: int | None = None
     attempt: int = 0
     attempts: list[shapes.AttemptDetail] | None = None
     task: Task | None = None
-    cancelled: bool = False
-    terminated: bool = False
+    ended_by: int = 0
+    """1: cancelled, 2: terminated, 3: both."""
     summary: list[int] | None = None
     """Children by status."""
     summary_at: int | None = None
-    closed: bool = False
+    closed: bool | None = None
     untouched_reason: str | None = None
+
+    @property
+    def cancelled(self) -> bool:
+        return bool(self.ended_by & 1)
+
+    @property
+    def terminated(self) -> bool:
+        return bool(self.ended_by & 2)
 
 
 class Snapshot(msgspec.Struct, kw_only=True):
@@ -70,10 +80,10 @@ class Snapshot(msgspec.Struct, kw_only=True):
     definitions: dict[str, DefinitionFamily]
     environments: list[shapes.ComputeEnvironmentDetail]
     queues: list[shapes.JobQueueDetail]
-    jobs: list[StoredJob]
-    """Unfinished single jobs and array parents, by seq."""
     children: dict[int, list[StoredJob]]
     """All children that have a row, by the seq of their unfinished parent."""
+    jobs: Iterable[StoredJob]
+    """Unfinished single jobs and array parents, by seq; iterated over once."""
 
 
 def restore(state: State, snapshot: Snapshot, now: int) -> None:
@@ -119,7 +129,7 @@ def _restore_job(state: State, stored: StoredJob) -> Job:
     if stored.array_size is not None:
         sequential = any(dependency.type == "SEQUENTIAL" for dependency in stored.depends_on or ())
         job.array = arrays.new_array(stored.array_size, sequential=sequential)
-        job.array.closed = stored.closed
+        job.array.closed = bool(stored.closed)
         job.array.untouched_reason = stored.untouched_reason
     state.jobs[job.id] = job
     job.queue.unfinished += 1

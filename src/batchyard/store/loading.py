@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import msgspec
 from sqlalchemy import Connection, func, select
@@ -23,23 +24,22 @@ _CHUNK = 500
 """Parameters in one IN list."""
 
 
-def snapshot(connection: Connection) -> Snapshot:
-    """Everything unfinished."""
-    unfinished = [
-        stored_job(row)
-        for row in connection.execute(
-            select(jobs).where(jobs.c.parent_seq.is_(None), jobs.c.status.in_(_UNFINISHED)).order_by(jobs.c.seq)
-        ).mappings()
-    ]
-    return Snapshot(
+@contextmanager
+def snapshot(connection: Connection) -> Iterator[Snapshot]:
+    """Everything unfinished. The jobs are read while they are iterated over: a million of them are never held twice."""
+    unfinished = select(jobs).where(jobs.c.parent_seq.is_(None), jobs.c.status.in_(_UNFINISHED)).order_by(jobs.c.seq)
+    arrays = select(jobs.c.seq).where(
+        jobs.c.parent_seq.is_(None), jobs.c.status.in_(_UNFINISHED), jobs.c.array_size.is_not(None)
+    )
+    yield Snapshot(
         next_seq=(connection.execute(select(func.max(jobs.c.seq))).scalar() or 0) + 1,
         definitions=_definitions(connection),
         environments=[
             _decode_environment(row.document) for row in connection.execute(select(compute_environments.c.document))
         ],
         queues=[_decode_queue(row.document) for row in connection.execute(select(job_queues.c.document))],
-        jobs=unfinished,
-        children={job.seq: _children(connection, job.seq) for job in unfinished if job.array_size is not None},
+        children={row.seq: _children(connection, row.seq) for row in connection.execute(arrays)},
+        jobs=(stored_job(row) for row in connection.execution_options(yield_per=1000).execute(unfinished)),
     )
 
 
@@ -56,7 +56,7 @@ def _definitions(connection: Connection) -> dict[str, DefinitionFamily]:
 
 def _children(connection: Connection, parent_seq: int) -> list[StoredJob]:
     rows = connection.execute(select(jobs).where(jobs.c.parent_seq == parent_seq).order_by(jobs.c.child_index))
-    return [stored_job(row) for row in rows.mappings()]
+    return [stored_job(row) for row in rows]
 
 
 def facts(connection: Connection, job_ids: Iterable[str]) -> dict[str, JobFact]:

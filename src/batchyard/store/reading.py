@@ -42,9 +42,9 @@ def job_details(connection: Connection, seqs: Sequence[int]) -> dict[int, shapes
 def jobs_by_id(connection: Connection, job_ids: Sequence[str]) -> dict[str, StoredJob]:
     """Single jobs and array parents by id; unknown ids are left out."""
     return {
-        row["id"]: stored_job(row)
+        row.id: stored_job(row)
         for chunk in chunks(job_ids)
-        for row in connection.execute(select(jobs).where(jobs.c.id.in_(chunk))).mappings()
+        for row in connection.execute(select(jobs).where(jobs.c.id.in_(chunk)))
     }
 
 
@@ -54,8 +54,8 @@ def children(connection: Connection, wanted: Sequence[tuple[int, int]]) -> dict[
     for start in range(0, len(wanted), 250):
         some = wanted[start : start + 250]
         query = select(jobs).where(tuple_(jobs.c.parent_seq, jobs.c.child_index).in_(some))
-        for row in connection.execute(query).mappings():
-            found[row["parent_seq"], row["child_index"]] = stored_job(row)
+        for row in connection.execute(query):
+            found[row.parent_seq, row.child_index] = stored_job(row)
     return found
 
 
@@ -79,7 +79,7 @@ def list_jobs(connection: Connection, wanted: JobFilter, before_seq: int | None,
     if before_seq is not None:
         query = query.where(jobs.c.seq < before_seq)
     rows = connection.execute(query.order_by(jobs.c.seq.desc()).limit(limit))
-    return [stored_job(row) for row in rows.mappings()]
+    return [stored_job(row) for row in rows]
 
 
 def _conditions(wanted: JobFilter) -> list[ColumnElement[bool]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from sqlalchemy import RowMapping
+from sqlalchemy import Row
 
 from batchyard.kernel.records import Job, Status, Task
 from batchyard.kernel.stored import StoredJob
@@ -89,38 +89,21 @@ def changed_row(job: Job) -> dict[str, Any]:
     }
 
 
-def stored_job(row: RowMapping) -> StoredJob:
-    """A row as the kernel and the API read it."""
-    return StoredJob(
-        seq=row["seq"],
-        id=row["id"],
-        parent_seq=row["parent_seq"],
-        child_index=row["child_index"],
-        name=row["name"],
-        queue=row["queue"],
-        definition=row["definition"],
-        milli_vcpus=row["milli_vcpus"],
-        memory=row["memory"],
-        gpus=row["gpus"],
-        created_at=row["created_at"],
-        retry=_decode_retry(row["retry"]) if row["retry"] else None,
-        timeout=row["timeout"],
-        share=row["share"],
-        priority=row["priority"],
-        log_prefix=row["log_prefix"],
-        depends_on=_decode_depends_on(row["depends_on"]) if row["depends_on"] else None,
-        array_size=row["array_size"],
-        status=Status(row["status"]),
-        status_reason=row["status_reason"],
-        started_at=row["started_at"],
-        stopped_at=row["stopped_at"],
-        attempt=row["attempt"],
-        attempts=_decode_attempts(row["attempts"]) if row["attempts"] else None,
-        task=_decode_task(row["task"]) if row["task"] else None,
-        cancelled=bool(row["ended_by"] & 1),
-        terminated=bool(row["ended_by"] & 2),
-        summary=_decode_counts(row["summary"]) if row["summary"] else None,
-        summary_at=row["summary_at"],
-        closed=bool(row["closed"]),
-        untouched_reason=row["untouched_reason"],
-    )
+def stored_job(row: Row[Any]) -> StoredJob:
+    """A row of `jobs`, all columns in the order of the table, as the kernel and the API read it."""
+    job = StoredJob(*row)
+    job.status = _STATUSES[job.status]
+    if job.retry is not None:
+        job.retry = _decode_retry(row.retry)
+    if job.depends_on is not None:
+        job.depends_on = _decode_depends_on(row.depends_on)
+    if job.attempts is not None:
+        job.attempts = _decode_attempts(row.attempts)
+    if job.task is not None:
+        job.task = _decode_task(row.task)
+    if job.summary is not None:
+        job.summary = _decode_counts(row.summary)
+    return job
+
+
+_STATUSES = tuple(Status)

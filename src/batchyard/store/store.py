@@ -8,8 +8,9 @@ on its own connection, and see all that was committed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -72,9 +73,12 @@ class Store:
         with self._engine.connect() as connection:
             return query(connection)
 
-    def load(self) -> Snapshot:
+    @contextmanager
+    def load(self) -> Iterator[Snapshot]:
         """All that the kernel needs to go on."""
-        return self.read_now(loading.snapshot)
+        assert self._engine is not None
+        with self._engine.connect() as connection, loading.snapshot(connection) as snapshot:
+            yield snapshot
 
     async def facts(self, job_ids: Iterable[str]) -> dict[str, JobFact]:
         """What is known of finished jobs, by id; unknown ids are left out."""
