@@ -19,74 +19,60 @@ _decode_task = msgspec.json.Decoder(Task).decode
 _decode_counts = msgspec.json.Decoder(list[int]).decode
 
 
-def new_row(job: Job) -> dict[str, Any]:
-    """All columns of a job whose row does not exist yet."""
-    row = changed_row(job)
-    row["seq"] = row.pop("key")
-    parent = job.parent
-    if parent is not None:
-        row |= _NO_CONSTANTS
-        row["parent_seq"] = parent.seq
-        row["child_index"] = job.index
-        return row
-    row["id"] = job.id
-    row["parent_seq"] = row["child_index"] = None
-    row["name"] = job.name
-    row["queue"] = job.queue.name
-    row["definition"] = job.definition
-    row["milli_vcpus"] = job.resources.milli_vcpus
-    row["memory"] = job.resources.memory
-    row["gpus"] = job.resources.gpus
-    row["created_at"] = job.created_at
-    row["retry"] = encode(job.retry) if job.retry else None
-    row["timeout"] = job.timeout
-    row["share"] = job.share
-    row["priority"] = job.priority
-    row["log_prefix"] = job.log_prefix
-    row["depends_on"] = encode(job.depends_on) if job.depends_on else None
-    row["array_size"] = job.array.size if job.array else None
-    return row
+Values = tuple[Any, ...]
 
 
-_NO_CONSTANTS: dict[str, Any] = dict.fromkeys(
-    (
-        "id",
-        "name",
-        "queue",
-        "definition",
-        "milli_vcpus",
-        "memory",
-        "gpus",
-        "created_at",
-        "retry",
-        "timeout",
-        "share",
-        "priority",
-        "log_prefix",
-        "depends_on",
-        "array_size",
+def new_row(job: Job) -> Values:
+    """All columns of a job whose row does not exist yet, in the order of the table."""
+    if job.parent is not None:
+        return (job.seq, None, job.parent.seq, job.index, *_NO_CONSTANTS, *_progress(job))
+    return (
+        job.seq,
+        job.id,
+        None,
+        None,
+        job.name,
+        job.queue.name,
+        job.definition,
+        job.resources.milli_vcpus,
+        job.resources.memory,
+        job.resources.gpus,
+        job.created_at,
+        encode(job.retry) if job.retry else None,
+        job.timeout,
+        job.share,
+        job.priority,
+        job.log_prefix,
+        encode(job.depends_on) if job.depends_on else None,
+        job.array.size if job.array else None,
+        *_progress(job),
     )
-)
 
 
-def changed_row(job: Job) -> dict[str, Any]:
-    """The columns that change; `key` is the seq (the update's bound parameter)."""
+_NO_CONSTANTS = (None,) * 14
+
+
+def changed_row(job: Job) -> Values:
+    """The columns that change, in the order of the table, and the key of the row."""
+    return (*_progress(job), job.seq)
+
+
+def _progress(job: Job) -> Values:
     array = job.array
-    return {
-        "key": job.seq,
-        "status": int(job.status),
-        "status_reason": job.status_reason,
-        "started_at": job.started_at,
-        "stopped_at": job.stopped_at,
-        "attempt": job.attempt,
-        "attempts": encode(job.attempts) if job.attempts else None,
-        "task": encode(job.task) if job.task else None,
-        "ended_by": job.cancelled + 2 * job.terminated,
-        "summary": encode(array.counts) if array else None,
-        "summary_at": array.summary_at if array else None,
-        "closed": int(array.closed) if array else None,
-        "untouched_reason": array.untouched_reason if array else None,
-    }
+    return (
+        int(job.status),
+        job.status_reason,
+        job.started_at,
+        job.stopped_at,
+        job.attempt,
+        encode(job.attempts) if job.attempts else None,
+        encode(job.task) if job.task else None,
+        job.cancelled + 2 * job.terminated,
+        encode(array.counts) if array else None,
+        array.summary_at if array else None,
+        int(array.closed) if array else None,
+        array.untouched_reason if array else None,
+    )
 
 
 def stored_job(row: Row[Any]) -> StoredJob:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, update
+from sqlalchemy import Column, Connection, Engine, Insert, Update, bindparam, delete, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from batchyard.kernel.dependencies import JobFact
@@ -43,6 +43,7 @@ class Store:
         self._engine = open_engine(self._path)
         migrate(self._engine)
         self._writer = self._engine.connect()
+        self._statements = _Statements(self._engine)
 
     def close(self) -> None:
         self._committer.shutdown()
@@ -57,7 +58,7 @@ class Store:
         writer = self._writer
         assert writer is not None
         try:
-            _write(writer, effects)
+            _write(writer, self._statements, effects)
             await asyncio.get_running_loop().run_in_executor(self._committer, writer.commit)
         except BaseException:
             writer.rollback()
@@ -123,26 +124,44 @@ class Store:
         writer.commit()
 
 
-def _write(writer: Connection, effects: Effects) -> None:
+class _Statements:
+    """The statements that run for every job, compiled once: SQLAlchemy's work on each row would cost more than the row."""
+
+    def __init__(self, engine: Engine) -> None:
+        jobs, details, transitions = schema.jobs, schema.job_details, schema.transitions
+        changes = _binds(*list(jobs.columns)[jobs.columns.keys().index("status") :])
+        self.insert_jobs = self._compiled(engine, insert(jobs))
+        self.update_jobs = self._compiled(engine, update(jobs).values(changes).where(jobs.c.seq == bindparam("key")))
+        self.insert_details = self._compiled(engine, insert(details).values(_binds(details.c.seq, details.c.document)))
+        self.insert_transitions = self._compiled(
+            engine,
+            insert(transitions).values(
+                _binds(transitions.c.job_seq, transitions.c.at, transitions.c.status, transitions.c.reason)
+            ),
+        )
+
+    @staticmethod
+    def _compiled(engine: Engine, statement: Insert | Update) -> str:
+        return str(statement.compile(dialect=engine.dialect))
+
+
+def _binds(*columns: Column[Any]) -> dict[str, Any]:
+    return {column.name: bindparam(column.name) for column in columns}
+
+
+def _write(writer: Connection, statements: _Statements, effects: Effects) -> None:
     new = [new_row(job) for seq, job in effects.jobs.items() if seq in effects.created]
     changed = [changed_row(job) for seq, job in effects.jobs.items() if seq not in effects.created]
-    if new:
-        writer.execute(_INSERT_JOBS, new)
-    if changed:
-        writer.execute(_UPDATE_JOBS, changed)
-    if effects.details:
-        writer.execute(
-            insert(schema.job_details),
-            [{"seq": seq, "document": encode(detail), "tags": None} for seq, detail in effects.details],
-        )
-    if effects.transitions:
-        writer.execute(
-            insert(schema.transitions),
-            [
-                {"job_seq": change.job_seq, "at": change.at, "status": int(change.status), "reason": change.reason}
-                for change in effects.transitions
-            ],
-        )
+    details = [(seq, encode(detail)) for seq, detail in effects.details]
+    transitions = [(change.job_seq, change.at, int(change.status), change.reason) for change in effects.transitions]
+    for statement, rows in (
+        (statements.insert_jobs, new),
+        (statements.update_jobs, changed),
+        (statements.insert_details, details),
+        (statements.insert_transitions, transitions),
+    ):
+        if rows:
+            writer.exec_driver_sql(statement, rows)
     if effects.waits:
         writer.execute(
             insert(schema.waits),
@@ -171,30 +190,6 @@ def _write_resources(writer: Connection, effects: Effects) -> None:
             writer.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"document": document}))
 
 
-_INSERT_JOBS = insert(schema.jobs)
-_UPDATE_JOBS = (
-    update(schema.jobs)
-    .where(schema.jobs.c.seq == bindparam("key"))
-    .values(
-        {
-            name: bindparam(name)
-            for name in (
-                "status",
-                "status_reason",
-                "started_at",
-                "stopped_at",
-                "attempt",
-                "attempts",
-                "task",
-                "ended_by",
-                "summary",
-                "summary_at",
-                "closed",
-                "untouched_reason",
-            )
-        }
-    )
-)
 _UPDATE_TAGS = (
     update(schema.job_details).where(schema.job_details.c.seq == bindparam("key")).values(tags=bindparam("tags"))
 )
