@@ -77,7 +77,9 @@ class DockerDaemon:
         assert self.process is not None
         self.process.kill()
         self.process.wait()
+        # The next daemon must not wait for these. (containerd dies with the daemon, but may stay a zombie for a while.)
         (self.folder / "dockerd.pid").unlink(missing_ok=True)
+        (self.folder / "exec/containerd/containerd.pid").unlink(missing_ok=True)
 
     def stop(self) -> None:
         """SIGTERM, which ends the daemon's containers with it."""

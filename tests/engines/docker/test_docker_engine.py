@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -164,8 +165,9 @@ async def test_mounts(bench: Bench, tmp_path: Path) -> None:
             shapes.MountPoint(source_volume="empty", container_path="/empty"),
         ],
     }
-    script = "cat /ro/question; echo 42 > /rw/answer; cat /ro/answer; touch /ro/no || echo refused; ls -A /empty; touch /empty/yes"
-    assert (await output(bench, script, container=settings))[:2] == ["what?", "42"]
+    script = "cat /ro/question; echo 42 > /rw/answer; cat /ro/answer; touch /ro/no || touch /empty/yes; ls /empty"
+    lines = await output(bench, script, container=settings)
+    assert [line for line in lines if "Read-only" not in line] == ["what?", "42", "yes"]
     assert (shared / "answer").read_text() == "42\n"
     assert not (shared / "no").exists()
 
@@ -218,20 +220,18 @@ async def test_linux_parameters(bench: Bench) -> None:
         )
     }
     script = """
-        tr '\\0' ' ' < /proc/1/cmdline | cut -d ' ' -f 1
-        df -m /dev/shm | awk 'END {print $2}'
-        df -m /scratch | awk 'END {print $2}'
+        cat /proc/1/comm
+        grep ' /dev/shm ' /proc/mounts | grep -o 'size=[0-9]*k'
+        grep ' /scratch ' /proc/mounts | grep -o 'size=[0-9]*k'
         grep ' /scratch ' /proc/mounts | grep -o noexec
         head -c 4 /dev/nought | wc -c
-        (echo x > /dev/nought) 2>/dev/null || echo refused
     """
     assert await output(bench, script, container=settings) == [
-        "/sbin/docker-init",
-        "48",
-        "20",
+        "docker-init",
+        "size=49152k",
+        "size=20480k",
         "noexec",
         "4",
-        "refused",
     ]
 
 
@@ -287,13 +287,11 @@ def host_gives_privileges(daemon: DockerDaemon) -> bool:
     )
     try:
         daemon.json("POST", f"/containers/{created['Id']}/start")
-    except AssertionError as error:
-        assert "unable to apply caps" in str(error)
-        return False
-    else:
-        return True
-    finally:
-        daemon.json("DELETE", f"/containers/{created['Id']}?force=1")
+        error = ""
+    except AssertionError as refusal:
+        error = str(refusal)
+    daemon.json("DELETE", f"/containers/{created['Id']}?force=1")
+    return "unable to apply caps" not in error
 
 
 # --- containers of others, and what others do to ours -------------------------------------------------------------------
@@ -339,7 +337,7 @@ async def test_a_container_that_vanished_meanwhile_is_lost(bench: Bench, daemon:
     await again.engine.close()
 
 
-async def test_what_was_created_and_never_started_may_be_ordered_again(bench: Bench, daemon: DockerDaemon) -> None:
+async def test_what_was_created_and_never_started_may_be_ordered_again(bench: Bench) -> None:
     """The server is killed between the container's creation and its start, and before the record or after it."""
     engine: Any = bench.engine
     before, after = bench.task("echo once"), bench.task("echo once")
@@ -357,7 +355,7 @@ async def test_what_was_created_and_never_started_may_be_ordered_again(bench: Be
     await again.engine.close()
 
 
-async def test_a_start_that_a_killed_server_ordered_is_found(bench: Bench, daemon: DockerDaemon) -> None:
+async def test_a_start_that_a_killed_server_ordered_is_found(bench: Bench) -> None:
     """The daemon is still busy with the start when the next server asks."""
     engine: Any = bench.engine
     task = bench.task("echo once; exit 7")
@@ -462,8 +460,6 @@ async def test_containers_outlive_a_daemon_with_live_restore(tmp_path: Path) -> 
 
 
 def fifo_mount(tmp_path: Path) -> dict[str, Any]:
-    import os
-
     (tmp_path / "go").mkdir()
     os.mkfifo(tmp_path / "go/on")
     return {

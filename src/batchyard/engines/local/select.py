@@ -84,7 +84,7 @@ def _total_memory(root: Path) -> int:
 def _cpu_quotas(root: Path) -> list[float]:
     quotas = []
     for folder in _control_groups(root, "cpu"):
-        quota, period = (_words(folder / "cpu.max") + ["", ""])[:2]  # Version 2: "max 100000" or "50000 100000".
+        quota, period, *_ = [*_words(folder / "cpu.max"), "", ""]  # Version 2: "max 100000" or "50000 100000".
         if not quota:
             quota = next(iter(_words(folder / "cpu.cfs_quota_us")), "")  # Version 1: -1 without a limit.
             period = next(iter(_words(folder / "cpu.cfs_period_us")), "")
