@@ -1,0 +1,108 @@
+"""The kernel's state as plain data, so that two states can be compared.
+
+`exact`: everything, bookkeeping included (has anything at all changed?). Otherwise only what can be observed: what a
+restart must bring back.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from batchyard.kernel.arrays import status_of
+from batchyard.kernel.records import Job, JobQueue, Status
+from batchyard.kernel.state import State
+
+_CONSTANT = ("seq", "id", "name", "definition", "resources", "created_at", "retry", "timeout", "share", "priority")
+_CHANGING = ("status", "status_reason", "attempt", "attempts", "started_at", "stopped_at", "cancelled", "terminated")
+
+
+def dump_state(state: State, *, exact: bool = False) -> dict[str, Any]:
+    dump: dict[str, Any] = {
+        "next seq": state.next_seq,
+        "jobs": {job.id: _dump_job(job, exact) for job in state.jobs.values()},
+        "tasks": {task_id: job.id for task_id, job in state.tasks.items()},
+        "definitions": msgspec.to_builtins(state.definitions, str_keys=True),
+        "environments": {
+            name: [_plain(environment.detail), _plain(environment.used)]
+            for name, environment in state.environments.items()
+        },
+        "queues": {name: _dump_queue(queue, exact) for name, queue in state.queues.items()},
+        "instances": {
+            name: [_plain(instance.capacity), _plain(instance.used), [job.id for job in instance.line]]
+            for name, instance in state.instances.items()
+        },
+        "deadlines": sorted(deadline for deadline in state.deadlines if deadline[1] in state.tasks),
+    }
+    if exact:
+        dump["deadlines"] = list(state.deadlines)
+        dump["effects"] = sorted(state.effects.jobs), sorted(state.effects.created), len(state.effects.transitions)
+        dump["newcomers"] = len(state.newcomers)
+        dump["due"] = [resource.due for resource in (*state.environments.values(), *state.queues.values())]
+    return dump
+
+
+def _plain(value: Any) -> Any:
+    return msgspec.to_builtins(value)
+
+
+def _dump_job(job: Job, exact: bool) -> dict[str, Any]:
+    dump = {name: _plain(getattr(job, name)) for name in (*_CONSTANT, *_CHANGING, "task", "depends_on", "log_prefix")}
+    dump["queue"] = job.queue.name
+    dump["open dependencies"] = job.open_dependencies
+    dump["dependents"] = sorted(
+        (dependent.job.id, dependent.index, dependent.n_to_n)
+        for dependent in job.dependents or ()
+        if exact or _still_waits(job, dependent.job, dependent.index)
+    )
+    if job.array is None:
+        return dump
+    array = job.array
+    dump |= {
+        "states": [status_of(array, index).name for index in range(array.size)],
+        "counts": list(array.counts),
+        "children": {index: _dump_job(child, exact) for index, child in array.children.items()},
+        "closed": array.closed,
+        "sequential": array.sequential,
+        "summary at": array.summary_at,
+        "untouched reason": array.untouched_reason,
+        "blocked": _blocked(array.blocked or {}, array.states),
+    }
+    if exact:
+        dump["bookkeeping"] = [array.next_index, list(array.ready or ()), array.queued, dict(array.blocked or {})]
+    return dump
+
+
+def _still_waits(job: Job, dependent: Job, index: int | None) -> bool:
+    """Dependents that have been told already, or have ended, may be forgotten by a restart."""
+    if dependent.status.terminal or (dependent.array is not None and dependent.array.closed):
+        return False
+    return index is None or job.array is None or not status_of(job.array, index).terminal
+
+
+def _blocked(blocked: dict[int, int], states: bytearray) -> dict[int, int]:
+    return {index: count for index, count in blocked.items() if states[index] == Status.PENDING}
+
+
+def _dump_queue(queue: JobQueue, exact: bool) -> dict[str, Any]:
+    """`line`: who waits, in the order of their turn, those included that are set aside."""
+    waiting = {entry[2].id for entry in queue.waiting if _waits(entry[2])}
+    dump: dict[str, Any] = {
+        "detail": _plain(queue.detail),
+        "unfinished": queue.unfinished,
+        "line": sorted(waiting | {job.id for job in queue.unplaceable.values() if _waits(job)}),
+    }
+    if exact:
+        dump["heap"] = [entry[:2] for entry in queue.waiting]
+        dump["set aside"] = sorted(queue.unplaceable)
+        dump["wait"] = _plain(queue.wait)
+    return dump
+
+
+def _waits(job: Job) -> bool:
+    if job.array is None:
+        return job.status is Status.RUNNABLE
+    return any(
+        state == Status.RUNNABLE and index not in job.array.children for index, state in enumerate(job.array.states)
+    )
