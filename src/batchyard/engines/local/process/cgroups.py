@@ -91,7 +91,7 @@ def open_cells(name: str) -> tuple[Cells | None, list[str]]:
             else:
                 return cells, []
     unified = find_mount(None)
-    if unified is not None and "memory" in _words(unified.top / "cgroup.controllers"):
+    if unified is not None and memory is None:
         for parent in dict.fromkeys((unified.own, unified.top)):
             try:
                 return V2Cells(parent, name), []
@@ -116,6 +116,11 @@ def find_mount(controller: str | None) -> Mount | None:
         inside = own.removeprefix(root) if root != "/" else own
         return Mount(Path(top), Path(top) / inside.strip("/"))
     return None
+
+
+def mount_points() -> list[str]:
+    """Where anything is mounted, as this process sees it."""
+    return [_unescape(line.split(" ")[4]) for line in Path("/proc/self/mountinfo").read_text().splitlines()]
 
 
 def remove_leftovers(folder: str) -> list[int]:

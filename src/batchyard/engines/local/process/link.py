@@ -36,6 +36,7 @@ class Link:
         self._welcome = welcome
         self._obey = obey
         self._socket: socket.socket | None = None
+        self.has_met_server = False
         self._is_awake = False
         """The server has said what it knows (`Reconcile`) or ordered something: from now on it hears all news."""
         self._reader = runner_frame_reader()
@@ -98,7 +99,7 @@ class Link:
             return
         self._hang_up()
         connection.setblocking(False)
-        self._socket = connection
+        self._socket, self.has_met_server = connection, True
         self._reader = runner_frame_reader()
         self._loop.watch(connection.fileno(), self._on_event)
         self.tell(self._welcome)

@@ -22,6 +22,9 @@ from batchyard.kernel.messages import TaskExited, TaskLost, TaskRecalled, TaskSt
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 """A longer frame can only be a mistake: the connection is given up."""
 
+NEVER_BEGAN = "Stopped before it began"
+"""`TaskExited.reason` of a task that was stopped while it waited for its resources."""
+
 _LENGTH_BYTES = 4
 
 

@@ -24,6 +24,7 @@ from batchyard.engines.local.process.link import Link
 from batchyard.engines.local.process.loop import Loop, ended_children, open_child_signal
 from batchyard.engines.local.process.output import PARTIAL_LINE_SECONDS, Output
 from batchyard.engines.local.process.protocol import (
+    NEVER_BEGAN,
     Acknowledge,
     Hello,
     Note,
@@ -48,7 +49,9 @@ from batchyard.kernel.messages import (
 )
 
 OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
-KILLED = 128 + signal.SIGKILL
+
+FIRST_SERVER_SECONDS = 15.0
+"""How long a new runner waits for the server that started it."""
 
 WEIGH_SECONDS = 1.0
 """How long a task runs before its share of CPU time is enforced."""
@@ -165,7 +168,8 @@ class Runner:
             self._idle_until = float("inf")
             return False
         now = time.monotonic()
-        self._idle_until = min(self._idle_until, now + self._host.idle_seconds)
+        patience = self._host.idle_seconds if self._link.has_met_server else FIRST_SERVER_SECONDS
+        self._idle_until = min(self._idle_until, now + patience)
         return now >= self._idle_until
 
     # --- what the server wants ----------------------------------------------------------------------------------------
@@ -339,7 +343,7 @@ class Runner:
 
     def _stop(self, task_id: str, grace_seconds: float) -> None:
         if self._queue.pop(task_id, None) is not None:
-            exited = TaskExited(task_id, _now(), reason="Stopped before it began")
+            exited = TaskExited(task_id, _now(), reason=NEVER_BEGAN)
             self._remember(exited)
             self._link.report(exited)
             return

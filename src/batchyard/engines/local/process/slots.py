@@ -12,7 +12,7 @@ import shutil
 import stat
 from pathlib import Path
 
-from batchyard.engines.local.process.cgroups import Cell, Cells
+from batchyard.engines.local.process.cgroups import Cell, Cells, mount_points
 
 _PRIVATE = 0o700
 _MAX_FREE = 64
@@ -100,8 +100,8 @@ def removal_command(folders: list[str]) -> list[str] | None:
 
     A task that ran as root may have left a mount behind: what is mounted there must not be deleted with it.
     """
-    mounts = [line.split(" ")[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    safe = [folder for folder in folders if not any(mount.startswith(folder + "/") for mount in mounts)]
+    mounts = mount_points()
+    safe = [folder for folder in folders if not any(f"{mount}/".startswith(f"{folder}/") for mount in mounts)]
     program = shutil.which("rm", path=os.defpath)
     return [program, "-rf", "--", *safe] if program and safe else None
 
