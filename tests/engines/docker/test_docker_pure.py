@@ -222,6 +222,8 @@ def test_states() -> None:
     end = exited("t", container_state({"State": raw}), 0)
     assert (end.at - (end.started_at or 0), end.exit_code) == (623, 137)
     assert end.reason == "OutOfMemoryError: Container killed due to memory usage"
+    hasty = container_state({"State": raw | {"FinishedAt": "2026-01-01T00:00:00.499Z"}})
+    assert exited("t", hasty, 0).at == end.started_at
     never = raw | {
         "ExitCode": 128,
         "OOMKilled": False,

@@ -63,7 +63,8 @@ def exited(task_id: str, state: ContainerState, now: int) -> TaskExited:
     """The end of a container that has run."""
     return TaskExited(
         task_id=task_id,
-        at=state.finished_at or now,
+        # The daemon notes the start a moment after it and takes the end from elsewhere: a short life may end before it.
+        at=max(state.finished_at or now, state.started_at or 0),
         exit_code=state.exit_code,
         reason=OUT_OF_MEMORY if state.out_of_memory else None,
         started_at=state.started_at,
