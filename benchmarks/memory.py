@@ -88,7 +88,8 @@ async def _fill(data_dir: Path, count: int) -> None:
     try:
         kernel = Kernel(Settings(account=load_installation(store, None, None).account))
         kernel.add_instance("local-process", Resources(1000, 1024), 0)
-        restore(kernel.state, store.load(), _now())
+        with store.load() as snapshot:
+            restore(kernel.state, snapshot, _now())
         for first in range(0, count, COMMIT_EVERY):
             for number in range(first, min(count, first + COMMIT_EVERY)):
                 request = shapes.SubmitJobRequest(job_name=f"job-{number}", job_queue=BLOCKED, job_definition="true")

@@ -23,9 +23,10 @@ CLIENTS = 8
 
 def measure(folder: Path, sizes: Sizes) -> Result:
     rates, commits, cpu, arrays, ratios = [], [], [], [], []
-    with serve(folder / "server") as server, server.connect() as connection:
-        block_a_queue(connection)
-        register(connection, "true", ["/bin/true"])
+    with serve(folder / "server") as server:
+        with server.connect() as connection:
+            block_a_queue(connection)
+            register(connection, "true", ["/bin/true"])
         _submit(server, _requests(server, 200))
         for _ in range(sizes.submission_rounds):
             commits.append(_commits_per_second(folder / "floor.db", sizes.commits))
@@ -34,7 +35,7 @@ def measure(folder: Path, sizes: Sizes) -> Result:
             rates.append(_submit(server, requests))
             cpu.append(1e6 * (server.cpu() - before).own / len(requests))
             ratios.append(rates[-1] / commits[-1])
-        arrays = _submit_arrays(server, connection, sizes)
+        arrays = _submit_arrays(server, sizes)
     rows = [
         median_row("submission.rate", f"SubmitJob, {CLIENTS} clients", rates, "requests/s", at_least(1000)),
         median_row("submission.commits", "floor: SQLite, one row a commit, full sync", commits, "commits/s"),
@@ -75,7 +76,7 @@ def _submit(server: Server, requests: list[bytes]) -> float:
     return len(requests) / seconds
 
 
-def _submit_arrays(server: Server, connection: Connection, sizes: Sizes) -> list[float]:
+def _submit_arrays(server: Server, sizes: Sizes) -> list[float]:
     """Milliseconds from SubmitJob sent to answered, for each of some arrays."""
     payload = {
         "jobName": "array",
@@ -84,11 +85,12 @@ def _submit_arrays(server: Server, connection: Connection, sizes: Sizes) -> list
         "arrayProperties": {"size": sizes.array_size},
     }
     times = []
-    for _ in range(sizes.array_submissions):
-        request = batch_request(server.endpoint, "SubmitJob", payload)
-        began = time.perf_counter()
-        connection.exchange(request)
-        times.append(1e3 * (time.perf_counter() - began))
+    with server.connect() as connection:
+        for _ in range(sizes.array_submissions):
+            request = batch_request(server.endpoint, "SubmitJob", payload)
+            began = time.perf_counter()
+            connection.exchange(request)
+            times.append(1e3 * (time.perf_counter() - began))
     return times
 
 

@@ -7,6 +7,7 @@ but start programs; the peer is HyperQueue. They take turns, round by round, on 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from benchmarks.client import Connection, batch_request
+from benchmarks.client import batch_request
 from benchmarks.measures import Result, Row, at_least, median_row
 from benchmarks.server import CpuTime, Server, serve
 from benchmarks.sizes import Sizes
@@ -29,15 +30,16 @@ def measure(folder: Path, sizes: Sizes) -> Result:
     xargs, hyperqueue, batchyard, loads = [], [], [], []
     costs: list[CpuTime] = []
     runner_costs: list[CpuTime] = []
-    with serve(folder / "server") as server, server.connect() as connection, _hyperqueue(folder, cores) as peer:
-        register(connection, "true", ["/bin/true"])
-        _batchyard_rate(server, connection, WARM_UP)
+    with serve(folder / "server") as server, _hyperqueue(folder, cores) as peer:
+        with server.connect() as connection:
+            register(connection, "true", ["/bin/true"])
+        _batchyard_rate(server, WARM_UP)
         _hyperqueue_rate(peer, WARM_UP)
         for _ in range(sizes.throughput_rounds):
             xargs.append(_xargs_rate(jobs, cores))
             hyperqueue.append(_hyperqueue_rate(peer, jobs))
             before, runner_before = server.cpu(), server.runner_cpu()
-            batchyard.append(_batchyard_rate(server, connection, jobs))
+            batchyard.append(_batchyard_rate(server, jobs))
             costs.append(server.cpu() - before)
             runner_costs.append(server.runner_cpu() - runner_before)
             loads.append(os.getloadavg()[0])
@@ -65,7 +67,7 @@ def _cpu_row(key: str, label: str, seconds: list[float], jobs: int) -> Row:
     return median_row(key, label, [1e6 * each / jobs for each in seconds], "µs/job")
 
 
-def _batchyard_rate(server: Server, connection: Connection, jobs: int) -> float:
+def _batchyard_rate(server: Server, jobs: int) -> float:
     payload = {
         "jobName": "array",
         "jobQueue": "default",
@@ -73,10 +75,11 @@ def _batchyard_rate(server: Server, connection: Connection, jobs: int) -> float:
         "arrayProperties": {"size": jobs},
     }
     request = batch_request(server.endpoint, "SubmitJob", payload)
-    began = time.perf_counter()
-    answer = connection.exchange(request)
-    wait_for_array(connection, answer.partition(b'"jobId":"')[2].partition(b'"')[0].decode())
-    return jobs / (time.perf_counter() - began)
+    with server.connect() as connection:
+        began = time.perf_counter()
+        answer = connection.exchange(request)
+        wait_for_array(connection, json.loads(answer)["jobId"])
+        return jobs / (time.perf_counter() - began)
 
 
 def _xargs_rate(jobs: int, cores: int) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from benchmarks.measures import at_least, at_most, median_row, percentile
 
 
