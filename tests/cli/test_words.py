@@ -45,7 +45,7 @@ def test_the_reason_of_a_failure_says_what_matters() -> None:
     killed = failed(exitCode=137, reason="OutOfMemoryError: Container killed due to memory usage")
     assert reason_of(killed) == "OutOfMemoryError: Container killed due to memory usage; exit code 137"
     timed_out = failed(exitCode=143) | {"statusReason": "Job attempt duration exceeded timeout"}
-    assert reason_of(timed_out) == "exit code 143; Job attempt duration exceeded timeout"
+    assert reason_of(timed_out) == "Job attempt duration exceeded timeout; exit code 143"
     pull = {
         "status": "FAILED",
         "statusReason": "CannotPullContainerError: no",

@@ -7,7 +7,7 @@ import time
 from batchyard.cli.client import Client, Json
 from batchyard.cli.failures import ExitCode, Failure, not_found
 from batchyard.cli.job_log import JobLog
-from batchyard.cli.job_texts import TERMINAL, array_size
+from batchyard.cli.job_texts import TERMINAL, array_counts, array_size, result_of
 from batchyard.cli.progress import Progress
 
 PATIENCE_SECONDS = 1.0
@@ -33,6 +33,7 @@ def follow(client: Client, job_id: str, progress: Progress, *, with_log: bool) -
     """Returns the job as it ended. Raises `Failure` when the server stays away or has forgotten the job."""
     log, pace = JobLog(client), Pace()
     status: str | None = None
+    attempts = 0
     ask_why_at = time.monotonic() + PATIENCE_SECONDS
     away_since: float | None = None
     while True:
@@ -50,7 +51,10 @@ def follow(client: Client, job_id: str, progress: Progress, *, with_log: bool) -
                 news |= print_new_lines(log, job, progress)
             if status in TERMINAL:
                 return job
-            if status in ("SUBMITTED", "PENDING", "RUNNABLE") and time.monotonic() >= ask_why_at:
+            for attempt in (job.get("attempts") or [])[attempts:]:
+                attempts += 1
+                progress.note(f"attempt {attempts} failed, trying again: {result_of(attempt)}")
+            if _has_not_begun(job) and time.monotonic() >= ask_why_at:
                 ask_why_at = time.monotonic() + ASK_AGAIN_SECONDS
                 _say_why(client, job, progress)
         except Failure as failure:
@@ -63,6 +67,12 @@ def follow(client: Client, job_id: str, progress: Progress, *, with_log: bool) -
             elif now - away_since > SERVER_AWAY_SECONDS:
                 raise
         pace.pause(news)
+
+
+def _has_not_begun(job: Json) -> bool:
+    """An array has begun with its first child."""
+    waiting = ("SUBMITTED", "PENDING", "RUNNABLE")
+    return job["status"] in waiting and all(status in waiting for status in array_counts(job))
 
 
 def print_new_lines(log: JobLog, job: Json, progress: Progress) -> bool:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
-from batchyard.cli.client import Client
-from batchyard.cli.connection import find_connection
+if TYPE_CHECKING:
+    from batchyard.cli.client import Client
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,6 +26,9 @@ class Invocation:
 
     def client(self, timeout: float | None = None) -> Client:
         """The server to talk to. Raises `Failure` when none is known."""
+        from batchyard.cli.client import Client
+        from batchyard.cli.connection import find_connection
+
         connection = find_connection(self.endpoint, os.environ)
         return Client(connection) if timeout is None else Client(connection, timeout)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from batchyard.cli.client import Json
 from batchyard.cli.times import duration, now_milliseconds
 
 STATUSES = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED")
 TERMINAL = ("SUCCEEDED", "FAILED")
 _EXITED = "Essential container in task exited"
+_CHILD_FAILED = "Array Child Job failed"
 
 
 def short_id(job_id: str) -> str:
@@ -24,19 +23,32 @@ def exit_code_of(job: Json) -> int | None:
 
 
 def reason_of(job: Json) -> str:
-    """Why the job is as it is, without what says nothing: `exit code 3`, `OutOfMemoryError: …`, AWS's own text."""
-    container: dict[str, Any] = job.get("container") or {}
-    code, said, status_reason = container.get("exitCode"), container.get("reason"), job.get("statusReason") or ""
+    """Why the job is as it is, without what says nothing: `exit code 3`, `OutOfMemoryError: …`, `2 of 8 children failed`,
+    or AWS's own text."""
     if job["status"] == "SUCCEEDED":
         return ""
-    parts = []
-    if said:
-        parts.append(said)
+    if job.get("statusReason") == _CHILD_FAILED and (failed := array_counts(job).get("FAILED")):
+        return f"{failed} of {array_size(job)} children failed"
+    return result_of(job)
+
+
+def result_of(ended: Json) -> str:
+    """How a job or an attempt that has failed came out."""
+    code, texts = exit_code_of(ended), _telling(ended)
     if code:
-        parts.append(f"exit code {code}")
-    if status_reason and status_reason != said and not (parts and status_reason == _EXITED):
-        parts.append(status_reason)
-    return "; ".join(parts)
+        return "; ".join([*texts, f"exit code {code}"])
+    return "; ".join(texts) or ended.get("statusReason") or ""
+
+
+def attempt_reason(attempt: Json) -> str:
+    """What there is to say about the end of an attempt beside its exit code."""
+    return "; ".join(_telling(attempt))
+
+
+def _telling(ended: Json) -> list[str]:
+    """What the container and AWS say about the end of a job or an attempt, but for the text that every end has."""
+    texts = ((ended.get("container") or {}).get("reason"), ended.get("statusReason"))
+    return [text for text in dict.fromkeys(texts) if text and text != _EXITED]
 
 
 def array_size(job: Json) -> int | None:
@@ -60,6 +72,11 @@ def run_time(job: Json) -> str:
     if not job.get("startedAt"):
         return ""
     return duration((job.get("stoppedAt") or now_milliseconds()) - job["startedAt"])
+
+
+def array_time(job: Json) -> str:
+    """From the submission of an array to its end; empty until then."""
+    return duration(job["stoppedAt"] - job["createdAt"]) if job.get("stoppedAt") else ""
 
 
 def wait_time(job: Json) -> str:

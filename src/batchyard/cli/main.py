@@ -68,7 +68,7 @@ class _Commands(click.Group):
                 ]
             )
         with formatter.section("Examples"):
-            formatter.write("  batchyard run -- python3 train.py --epochs 3\n")
+            formatter.write("  batchyard run -- python3 $PWD/train.py --epochs 3\n")
             formatter.write("  batchyard logs -f last\n")
             formatter.write("  batchyard jobs --status failed\n")
 

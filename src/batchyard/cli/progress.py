@@ -12,7 +12,16 @@ import time
 from typing import Protocol
 
 from batchyard.cli.client import Json
-from batchyard.cli.job_texts import array_counts, array_size, counts_text, reason_of, run_time, short_id, wait_time
+from batchyard.cli.job_texts import (
+    array_counts,
+    array_size,
+    array_time,
+    counts_text,
+    reason_of,
+    run_time,
+    short_id,
+    wait_time,
+)
 from batchyard.cli.terminal import cut, one_line, painted, status_colour
 from batchyard.cli.times import duration
 
@@ -52,11 +61,17 @@ def same_kind(first: str | None, second: str | None) -> bool:
 
 
 def outcome(job: Json) -> str:
-    """How a job ended, in a line: `FAILED: exit code 3 · waited 0.2 s · ran 1.4 s`."""
-    counts = counts_text(array_counts(job)) if array_size(job) is not None else ""
-    waited, ran = wait_time(job), run_time(job)
-    times = [f"waited {waited}" if waited else "", f"ran {ran}" if ran else ""]
-    return " · ".join(filter(None, [one_line(reason_of(job)), counts, *times]))
+    """How a job ended, in a line: `exit code 3 · waited 0.2 s · ran 1.4 s`, `2 of 8 children failed · took 9.1 s`."""
+    if array_size(job) is not None:
+        reason = reason_of(job) or f"{array_size(job)} children"
+        times = [f"took {array_time(job)}"]
+    else:
+        reason = reason_of(job)
+        waited, ran = wait_time(job), run_time(job)
+        attempts = len(job.get("attempts") or ())
+        times = [f"waited {waited}" if waited else "", f"ran {ran}" if ran else ""]
+        times.append(f"{attempts} attempts" if attempts > 1 else "")
+    return " · ".join(filter(None, [one_line(reason), *times]))
 
 
 class Silent:
@@ -91,8 +106,7 @@ class Plain(Silent):
     def saw(self, job: Json) -> None:
         counts = array_counts(job) if array_size(job) is not None else {}
         if job["status"] != self._status and not job.get("stoppedAt"):
-            reason = one_line(reason_of(job))
-            self.note(f"{job['status']}{f': {reason}' if reason else ''}")
+            self.note(job["status"])
             self._status = job["status"]
         if counts and counts != self._counts and time.monotonic() - self._counted_at >= PLAIN_COUNT_SECONDS:
             self.note(f"{counts_text(counts)} of {array_size(job)}")

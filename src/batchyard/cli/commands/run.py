@@ -30,11 +30,11 @@ SHOWN_CHILDREN = 5
     cls=Command,
     context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False},
     examples=[
-        ("batchyard run -- python3 train.py --epochs 3", "follow it, exit as it exits"),
+        ("batchyard run -- python3 $PWD/train.py --epochs 3", "follow it, exit as it exits"),
         ("batchyard run --image alpine --memory 256 -- uname -a", "in a container"),
         ("batchyard run --array 100 -- sh -c 'echo $AWS_BATCH_JOB_ARRAY_INDEX'", "a hundred times"),
-        ("batchyard run --depends-on last -- ./reduce.sh", "after the newest job has succeeded"),
-        ("ID=$(batchyard run --detach --env TOKEN -- ./long.sh)", "in a script"),
+        ("batchyard run --depends-on last -- $PWD/reduce.sh", "after the newest job has succeeded"),
+        ("ID=$(batchyard run --detach --env TOKEN -- $PWD/long.sh)", "in a script"),
     ],
 )
 @click.option(
@@ -90,6 +90,8 @@ def run(
     as_json: bool,
 ) -> int:
     """Run COMMAND as a job: submit it, show how it fares, print its log, and exit with its exit code.
+
+    COMMAND starts in a directory of its own, not in this one: give whole paths.
 
     The log goes to standard output, everything else to standard error. A job that fails without an exit code gives 1. An
     array gives 0 when all its children succeed, else 1. Ctrl-C stops following; the job goes on, unless

@@ -15,6 +15,7 @@ from batchyard.cli.job_texts import (
     TERMINAL,
     array_counts,
     array_size,
+    attempt_reason,
     counts_text,
     reason_of,
     run_time,
@@ -132,8 +133,8 @@ def _attempt(number: int, attempt: dict[str, Any]) -> str:
     parts = [f"{number}  {painted(result, 'green' if code == 0 else 'red')}"]
     if attempt.get("startedAt"):
         parts.append(f"{moment(attempt['startedAt'])}  ran {duration(attempt['stoppedAt'] - attempt['startedAt'])}")
-    parts += [one_line(text) for text in (container.get("reason"), attempt.get("statusReason")) if text]
-    return "  ".join(parts)
+    parts.append(one_line(attempt_reason(attempt)))
+    return "  ".join(filter(None, parts))
 
 
 def _next_steps(job: Json) -> list[str]:
