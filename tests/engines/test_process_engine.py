@@ -107,6 +107,7 @@ async def test_killing_the_runner_loses_what_runs_and_begins_what_waited(bench: 
     running = bench.task(f"(setsid sleep {token} &); echo up; sleep {token}", vcpus=4)
     waiting = [bench.task(f"echo {number}", vcpus=4) for number in range(3)]
     bench.engine.start([running, *waiting])
+    await bench.story.first(TaskStarted, running.task_id)
     await bench.logged(running, b"up")
     os.kill(runner_of(bench), signal.SIGKILL)
     await bench.story.ended(running.task_id, *(task.task_id for task in waiting))
@@ -132,6 +133,18 @@ async def test_a_killed_runner_remembers_ends_that_were_not_acknowledged(rig: Ri
     assert again.story.of(never) == [TaskUnknown(never)]
     assert runner_of(again) != old
     await again.engine.close()
+
+
+async def test_a_runner_that_is_told_to_end_takes_its_tasks_along(bench: Bench) -> None:
+    token = sleep_token()
+    task = bench.task(f"trap '' TERM; (setsid sleep {token} &); echo up; sleep {token}")
+    bench.engine.start([task])
+    await bench.logged(task, b"up")
+    runner = runner_of(bench)
+    os.kill(runner, signal.SIGTERM)
+    await bench.story.first(TaskLost, task.task_id)
+    assert processes_with(token) == []
+    assert control_groups(runner) == []
 
 
 async def test_a_killed_runner_is_replaced_again_and_again(bench: Bench) -> None:

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from batchyard.engines.local.process import tree
-from batchyard.engines.local.process.cgroups import open_cells, remove_leftovers
+from batchyard.engines.local.process.cgroups import folders_like, open_cells, remove_leftovers
 from batchyard.engines.local.process.journal import Journal, Opened, Past, boot_id, read_past
 from batchyard.engines.local.process.protocol import connect, short_socket_path
 from batchyard.engines.local.process.runner import Host, Runner
@@ -104,8 +104,10 @@ def serve(folder: Path, idle_seconds: float, ready: Callable[[], None]) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     soft_files = _allow_more_files()
     past = read_past(folder / JOURNAL)
+    cells_prefix = f"batchyard-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:10]}-"
+    past.cgroups += folders_like(cells_prefix)
     end_leftovers(past)
-    cells, notes = open_cells(f"batchyard-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:10]}-{os.getpid()}")
+    cells, notes = open_cells(cells_prefix + str(os.getpid()))
     journal = Journal(
         folder / JOURNAL,
         Opened(boot_id=boot_id(), cgroups=cells.folders if cells else []),

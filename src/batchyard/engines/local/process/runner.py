@@ -142,6 +142,7 @@ class Runner:
         self._is_past_complete = host.past.complete
         self._remover = 0
         self._idle_until = float("inf")
+        self._is_told_to_end = False
         self._loop = Loop()
         self._children_changed = open_child_signal()
         self._loop.watch(self._children_changed, self._on_children_changed)
@@ -151,17 +152,37 @@ class Runner:
     # --- the loop -----------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Work until there has been nothing to do, and nobody to do it for, for a while."""
+        """Work until there has been nothing to do, and nobody to do it for, for a while; or until SIGTERM."""
+        signal.signal(signal.SIGTERM, self._on_sigterm)
         self._remove_rubbish()
         gc.freeze()
-        while not self._is_idle_for_long():
+        while not self._is_told_to_end and not self._is_idle_for_long():
             self._loop.turn(until=min(self._link.due, self._idle_until))
             self._begin_what_fits()
             self._link.send(may_wait=bool(self._queue))
+        self._end_all_tasks()
         self._host.slots.close()
         if self._host.cells is not None:
             self._host.cells.close()
-        self._host.journal.remove()
+        if not self._tasks and not self._ended:
+            self._host.journal.remove()
+
+    def _on_sigterm(self, *_: object) -> None:
+        self._is_told_to_end = True
+
+    def _end_all_tasks(self) -> None:
+        """The host goes down, or its operator wants everything to end: no task outlives its runner. Nothing is written
+        about it, so they are lost, as they would be if the host had failed."""
+        give_up_at = time.monotonic() + GIVE_UP_SECONDS
+        left = [*self._tasks.values()]
+        while left and time.monotonic() < give_up_at:
+            for task in left:
+                self._kill(task)
+            for process_id, _ in ended_children():
+                self._by_process.pop(process_id, None)
+            left = [task for task in left if task.process_id in self._by_process or self._processes_of(task)]
+            if left:
+                time.sleep(RECHECK_SECONDS)
 
     def _is_idle_for_long(self) -> bool:
         if self._tasks or self._queue or self._ended or self._remover or self._link.is_connected:
@@ -360,8 +381,6 @@ class Runner:
     def _kill(self, task: Task) -> None:
         """SIGKILL to everything of a task, unless it has ended."""
         if task.exit_code is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(task.process_id, signal.SIGKILL)
             tree.kill(self._processes_of(task))
 
     def _processes_of(self, task: Task) -> list[int]:
