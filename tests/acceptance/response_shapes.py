@@ -29,6 +29,8 @@ def watch(client: Any) -> None:
         name = operation_name or event["event_name"].rpartition(".")[2]
         if response_dict is None or response_dict["status_code"] >= 300:
             return
+        if int(response_dict["headers"]["content-length"]) != len(response_dict["body"]):
+            return  # The server was killed in the middle of it.
         complaints = complaints_about(service.operation_model(name), response_dict["body"])
         assert not complaints, f"{name} answered {response_dict['body'][:2000]!r}: {complaints}"
 
