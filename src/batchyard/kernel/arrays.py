@@ -7,7 +7,7 @@ finished, and its byte in `Array.states` remains. Source of the rules: User Guid
 
 from __future__ import annotations
 
-from collections import deque
+from heapq import heappop, heappush
 
 from batchyard.kernel.records import Array, Job, Status
 
@@ -36,13 +36,13 @@ def release(array: Array, now: int) -> None:
     them one by one."""
     array.summary_at = now
     if array.sequential:
-        array.ready = deque()
+        array.ready = []
         first = next((index for index, state in enumerate(array.states) if state == Status.PENDING), array.size)
         follows = first == 0 or (first < array.size and array.states[first - 1] == Status.SUCCEEDED)
         if follows and not (array.blocked and first in array.blocked):
             make_ready(array, first, now)
     elif array.blocked:
-        array.ready = deque()
+        array.ready = []
         for index in range(array.size):
             if index not in array.blocked and array.states[index] == Status.PENDING:
                 make_ready(array, index, now)
@@ -62,14 +62,14 @@ def make_ready(array: Array, index: int, now: int) -> None:
     """One child has become RUNNABLE."""
     assert array.ready is not None
     set_status(array, index, Status.RUNNABLE, now)
-    array.ready.append(index)
+    heappush(array.ready, index)
 
 
 def next_ready(array: Array) -> int | None:
     """The child whose turn it is; None when no untouched child is ready."""
     if array.ready is not None:
         while array.ready and (array.states[array.ready[0]] != Status.RUNNABLE or array.ready[0] in array.children):
-            array.ready.popleft()
+            heappop(array.ready)
         return array.ready[0] if array.ready else None
     index = array.next_index
     while index < array.size and (array.states[index] != Status.RUNNABLE or index in array.children):

@@ -180,7 +180,7 @@ def _check_fargate(container: shapes.ContainerProperties) -> None:
         raise Refusal("executionRoleArn is required for Fargate.")
     if container.privileged:
         raise Refusal("privileged is not applicable for Fargate.")
-    for member in ("ulimits", "instance_type"):
+    for member in ("vcpus", "memory", "ulimits", "instance_type"):
         if getattr(container, member):
             raise Refusal(f"{_wire_name(member)} is not applicable for Fargate.")
     for volume in container.volumes or ():

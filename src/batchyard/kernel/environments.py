@@ -10,6 +10,7 @@ import msgspec
 
 from batchyard.kernel import lifecycle
 from batchyard.kernel.identifiers import NAME, cluster_arn
+from batchyard.kernel.placement import used_in
 from batchyard.kernel.records import ComputeEnvironment
 from batchyard.kernel.refusal import Refusal
 from batchyard.kernel.state import State
@@ -79,7 +80,7 @@ def create_environment(
     )
     if request.eks_configuration is None and request.type == "MANAGED":
         detail.update_policy = shapes.UpdatePolicy(terminate_jobs_on_update=False, job_execution_timeout_minutes=30)
-    state.environments[name] = ComputeEnvironment(detail=detail, due=now + 1)
+    state.environments[name] = ComputeEnvironment(detail=detail, due=now + 1, used=used_in(state, name))
     _save(state, detail)
     return shapes.CreateComputeEnvironmentResponse(
         compute_environment_name=name, compute_environment_arn=detail.compute_environment_arn

@@ -12,6 +12,7 @@ import msgspec
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,128}\Z")
 JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}\Z")
+_INDEX = re.compile(r"(0|[1-9][0-9]{0,8})\Z")
 JOB_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
 
 
@@ -46,10 +47,8 @@ def job_id_of(account: Account, id_or_arn: str) -> str:
 
 def split_child(job_id: str) -> tuple[str, int | None]:
     """`<parent>:<index>` into its parts; the index is None for an id that names no array child."""
-    parent, colon, index = job_id.partition(":")
-    if not colon or not index.isascii() or not index.isdigit() or len(index) > 9:
-        return job_id, None
-    return parent, int(index)
+    parent, _, index = job_id.partition(":")
+    return (parent, int(index)) if _INDEX.match(index) else (job_id, None)
 
 
 def task_id_of(job_id: str, attempt: int) -> str:

@@ -110,7 +110,7 @@ class Kernel:
                 continue
             never = waiting.never_fits(self.state, queue, job.resources)
             if never is None:
-                self._hold(queue, job, waiting.head_reason(self.state, queue, job.resources), now)
+                self._hold(queue, job, waiting.head_reason(self.state, queue, job.resources, f"Job {job.id}"), now)
                 return budget
             fifo.set_aside(queue)
             self._show_reason(job, never)
@@ -140,27 +140,29 @@ class Kernel:
         for instance in self.state.instances.values():
             if instance.line and now - instance.moved_at >= STANDSTILL:
                 instance.moved_at = now
+                instance.stands_still = True
                 recalled = self.state.effects.recall.setdefault(instance.engine, [])
                 recalled += [job.task.id for job in instance.line if job.task is not None]
 
     def _explain_newcomers(self) -> None:
         """Says in the history why a job that has just become RUNNABLE did not start at once."""
         newcomers, self.state.newcomers = self.state.newcomers, []
-        reasons: dict[tuple[str, Resources], str] = {}
+        reasons: dict[tuple[str, Resources, bool], str] = {}
         for job, transition in newcomers:
             if job.status is not Status.RUNNABLE or transition.reason is not None:
                 continue
-            key = (job.queue.name, job.resources)
+            first = fifo.head(job.queue) or job
+            key = (job.queue.name, job.resources, job is first)
             if key not in reasons:
-                reasons[key] = self._reason_text(job.queue, job.resources)
+                reasons[key] = self._reason_text(job, first)
             transition.reason = reasons[key]
 
-    def _reason_text(self, queue: JobQueue, wanted: Resources) -> str:
-        never = waiting.never_fits(self.state, queue, wanted)
+    def _reason_text(self, job: Job, first: Job) -> str:
+        never = waiting.never_fits(self.state, job.queue, job.resources)
         if never is not None:
             return never.text
-        first = fifo.head(queue)
-        return waiting.head_reason(self.state, queue, first.resources if first else wanted).text
+        subject = "It" if job is first else f"Job {first.id}, which is ahead of it,"
+        return waiting.head_reason(self.state, job.queue, first.resources, subject).text
 
     def take_effects(self) -> Effects:
         """What has been decided since the last call."""

@@ -78,8 +78,6 @@ def _touch_next_child(state: State, parent: Job) -> Job:
     assert array is not None
     index = arrays.next_ready(array)
     assert index is not None
-    if array.ready is not None:
-        array.ready.popleft()
     parent.status_reason = None
     return arrays.child_of(parent, index, state.take_seq())
 
@@ -136,13 +134,14 @@ def recalled(state: State, task_id: str, now: int) -> None:
     job = state.tasks.pop(task_id, None)
     if job is None or job.task is None:
         return
-    ending = job.task.ending
-    reason = job.task.ending_reason
     release_room(state, job, now)
-    job.task = None
+    task, job.task = job.task, None
     job.attempt -= 1
-    if ending is not None or job.closed:
-        finish(state, job, Status.FAILED, reason, now)
+    if task.ending is not None:
+        finish(state, job, Status.FAILED, task.ending_reason, now)
+    elif job.parent is not None and job.closed:
+        job.cancelled, job.terminated = job.parent.cancelled, job.parent.terminated
+        finish(state, job, Status.FAILED, job.parent.status_reason, now)
     else:
         _wait_again(state, job, None, now)
 
@@ -196,7 +195,7 @@ def reconsider(state: State, queue: JobQueue) -> None:
 
 def _wait_again(state: State, job: Job, reason: str | None, now: int) -> None:
     _enter(state, job, Status.RUNNABLE, now, reason)
-    fifo.enqueue_at_front(job.queue, job)
+    fifo.enqueue(job.queue, job)
 
 
 def _enter(state: State, job: Job, status: Status, now: int, reason: str | None = None) -> None:
@@ -211,12 +210,12 @@ def finish(state: State, job: Job, status: Status, reason: str | None, now: int)
     """The end of a single job, of a child with a record, or of a parent all of whose children have ended."""
     job.stopped_at = now
     _enter(state, job, status, now, reason)
+    fifo.leave(job.queue, job)
     succeeded = status is Status.SUCCEEDED
     if job.parent is None:
         del state.jobs[job.id]
         state.ended[job.id] = (status, bytes(job.array.states) if job.array else None)
         job.queue.unfinished -= 1
-        fifo.leave(job.queue, job)
         if job.dependents:
             state.settling.append(Settled(job, None, succeeded))
         return
@@ -263,9 +262,11 @@ def _finish_parent(state: State, parent: Job, failed: bool, now: int) -> None:
 
 def _settle_sequence(state: State, parent: Job, array: Array, index: int, succeeded: bool, now: int) -> None:
     following = index + 1
+    if following == array.size or Status(array.states[following]).terminal:
+        return  # its own end has been, or will be, told to those after it
     if not succeeded:
         fail_children(state, parent, range(following, array.size), FAILED_REASON, now)
-    elif following < array.size and not (array.blocked and following in array.blocked):
+    elif not (array.blocked and following in array.blocked):
         _make_ready(state, parent, array, following, now)
 
 
@@ -279,7 +280,7 @@ def _make_ready(state: State, parent: Job, array: Array, index: int, now: int) -
 
 def _tell(state: State, job: Job, succeeded: bool, now: int) -> None:
     """A dependency of the job as a whole has ended."""
-    if job.status.terminal:
+    if job.status.terminal or (job.array is not None and job.array.closed):
         return
     if not succeeded:
         fail_waiting(state, job, FAILED_REASON, now)
@@ -340,11 +341,11 @@ def _fail_untouched(state: State, parent: Job, reason: str, now: int) -> None:
     """Ends all children without a record at once."""
     array = parent.array
     assert array is not None
-    array.untouched_reason = reason
     indices = arrays.untouched(array)
-    for index in indices:
-        arrays.set_status(array, index, Status.FAILED, now)
     if indices:
+        array.untouched_reason = reason
+        for index in indices:
+            arrays.set_status(array, index, Status.FAILED, now)
         state.settling.append(Settled(parent, indices, False))
     state.save(parent)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from batchyard.kernel.records import ComputeEnvironment, Instance, Job, JobQueue, Resources
+from batchyard.kernel.records import NOTHING, ComputeEnvironment, Instance, Job, JobQueue, Resources
 from batchyard.kernel.state import State
 
 
@@ -61,6 +61,13 @@ def largest(state: State, environment: ComputeEnvironment) -> Resources:
     )
 
 
+def used_in(state: State, name: str) -> Resources:
+    """What runs in the compute environment of this name. That may be something before the environment is created: tasks of
+    one that was deleted go on running."""
+    running = (job for job in state.tasks.values() if job.task is not None and not job.task.ahead)
+    return sum((job.resources for job in running if job.task and job.task.environment == name), start=NOTHING)
+
+
 def take_room(place: Place, job: Job, now: int) -> None:
     """Books a job where it goes."""
     if place.ahead:
@@ -87,6 +94,7 @@ def release_room(state: State, job: Job, now: int) -> None:
     if instance is not None:
         instance.used -= job.resources
         instance.moved_at = now
+        instance.stands_still = False
         advance_line(state, instance)
 
 
@@ -109,7 +117,7 @@ def _has_share(environment: ComputeEnvironment, resources: Resources) -> bool:
 def _may_line_up(state: State, job: Job, environment: ComputeEnvironment, instance: Instance) -> bool:
     """Only what is sure to begin soon may line up, and only where the instance alone is the limit: the engine knows
     nothing of an environment's maxvCpus."""
-    if instance.lead == 0 or environment.max_milli_vcpus < instance.capacity.milli_vcpus:
+    if instance.lead == 0 or instance.stands_still or environment.max_milli_vcpus < instance.capacity.milli_vcpus:
         return False
     run_time = state.run_times.get(job.definition)
     if run_time is None or not job.resources.fits(instance.capacity):

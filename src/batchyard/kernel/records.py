@@ -69,6 +69,8 @@ class Instance(msgspec.Struct, kw_only=True):
     """Tasks handed over ahead, in the order in which the engine will begin them."""
     moved_at: int = 0
     """When a task last ended here: a line that does not move is recalled."""
+    stands_still: bool = False
+    """Its line has been recalled, and no task has ended since: nothing is handed over ahead."""
 
     @property
     def room(self) -> Resources:
@@ -158,8 +160,9 @@ class Array(msgspec.Struct, kw_only=True):
     """Children with a record that have not finished."""
     next_index: int = 0
     """Every child from here on is untouched, where children are ready in the order of their index."""
-    ready: deque[int] | None = None
-    """Indices that have become ready one by one (SEQUENTIAL, N_TO_N); None: all of them at once, in order."""
+    ready: list[int] | None = None
+    """A heap of the indices that have become ready one by one (SEQUENTIAL, N_TO_N); None: all of them at once. Either way
+    the lowest is next."""
     sequential: bool = False
     blocked: dict[int, int] | None = None
     """N_TO_N: how many dependencies of a child are still open, for the children that have any."""

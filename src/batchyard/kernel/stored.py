@@ -224,13 +224,13 @@ def _restore_place_in_queue(job: Job, now: int) -> None:
     if job.array is not None:
         _restore_array(job, job.array, now)
     elif job.status is Status.RUNNABLE:
-        _enqueue(job)
+        fifo.enqueue(job.queue, job)
 
 
 def _restore_array(job: Job, array: Array, now: int) -> None:
     for child in array.children.values():
         if child.status is Status.RUNNABLE:
-            _enqueue(child)
+            fifo.enqueue(job.queue, child)
     if array.closed:
         for index in arrays.untouched(array):
             arrays.set_status(array, index, Status.FAILED, now)
@@ -238,10 +238,3 @@ def _restore_array(job: Job, array: Array, now: int) -> None:
         arrays.release(array, now)
         if arrays.next_ready(array) is not None:
             fifo.enqueue(job.queue, job)
-
-
-def _enqueue(job: Job) -> None:
-    if job.attempts or job.parent is not None:
-        fifo.enqueue_at_front(job.queue, job)
-    else:
-        fifo.enqueue(job.queue, job)

@@ -61,8 +61,8 @@ def _fits_but_for_max_vcpus(state: State, environment: ComputeEnvironment, wante
     return any(wanted.fits(instance.capacity) for instance in instances_of(state, environment))
 
 
-def head_reason(state: State, queue: JobQueue, wanted: Resources) -> Reason:
-    """Why the job whose turn it is can't start now, though it could at another time."""
+def head_reason(state: State, queue: JobQueue, wanted: Resources, subject: str = "It") -> Reason:
+    """Why the job whose turn it is (`subject` names it in the sentence) can't start now, though it could at another time."""
     environments = environments_of(state, queue)
     if not environments:
         return Reason(f"Job queue {queue.name} has no compute environment.", INVALID, "INVALID")
@@ -74,7 +74,7 @@ def head_reason(state: State, queue: JobQueue, wanted: Resources) -> Reason:
         return Reason(f"{text[0].upper()}{text[1:]}.", INVALID, "INVALID")
     usable = [environment for environment in environments if environment.available]
     rooms = "; ".join(_room(state, environment) for environment in usable)
-    return Reason(f"It needs {wanted}, and that much is not free: {rooms}.")
+    return Reason(f"{subject} needs {wanted}, and that much is not free: {rooms}.")
 
 
 def _room(state: State, environment: ComputeEnvironment) -> str:
@@ -118,11 +118,13 @@ def _explain_runnable(state: State, job: Job, index: int | None) -> Reason:
     entry = job
     ahead = fifo.jobs_ahead(queue, entry)
     if job.array is not None and index is not None:
-        ahead += sum(job.array.states[before] == Status.RUNNABLE for before in range(job.array.next_index, index))
+        ahead += sum(job.array.states[before] == Status.RUNNABLE for before in range(index))
+        ahead -= sum(child.status is Status.RUNNABLE and child.index < index for child in job.array.children.values())
     first = fifo.head(queue)
-    reason = head_reason(state, queue, first.resources if first else job.resources)
     if ahead == 0 or first is None:
+        reason = head_reason(state, queue, job.resources)
         return Reason(f"Is next in job queue {queue.name}. {reason.text}", reason.code, reason.kind)
+    reason = head_reason(state, queue, first.resources, "That job")
     jobs = "1 job is" if ahead == 1 else f"{ahead} jobs are"
     return Reason(
         f"{jobs} ahead of it in job queue {queue.name}; the first of them is {first.id}. {reason.text}",

@@ -20,17 +20,18 @@ _SWEEP_AFTER = 10_000
 
 
 def enqueue(queue: JobQueue, job: Job) -> None:
-    """Puts a RUNNABLE job, or an array with children that are ready, in its place."""
+    """Puts a RUNNABLE job, or an array with children that are ready, in its place: what is tried again (and an array child
+    that has come back) before all others."""
     if job.array is not None:
         if job.array.queued:
             return
         job.array.queued = True
-    heappush(queue.waiting, (_SUBMITTED, job.seq, job))
+    heappush(queue.waiting, (*_place(job), job))
 
 
-def enqueue_at_front(queue: JobQueue, job: Job) -> None:
-    """Puts a single job or an array child that is tried again before all others."""
-    heappush(queue.waiting, (_RETRIED, job.seq, job))
+def _place(job: Job) -> tuple[int, int]:
+    """It follows from what the store keeps of the job, so that a restart changes nobody's turn."""
+    return (_RETRIED if job.attempts or job.parent is not None else _SUBMITTED), job.seq
 
 
 def head(queue: JobQueue) -> Job | None:
@@ -73,6 +74,10 @@ def leave(queue: JobQueue, job: Job) -> None:
     queue.left += 1
     if queue.left >= _SWEEP_AFTER and queue.left * 2 >= len(queue.waiting):
         queue.left = 0
+        stale = [other for _, _, other in queue.waiting if not _waits(other)]
+        for other in stale:
+            if other.array is not None:
+                other.array.queued = False
         queue.waiting = [entry for entry in queue.waiting if _waits(entry[2])]
         heapify(queue.waiting)
 
@@ -80,7 +85,7 @@ def leave(queue: JobQueue, job: Job) -> None:
 def jobs_ahead(queue: JobQueue, job: Job) -> int:
     """How many waiting jobs (array children counted one by one) come before this one, or before the first waiting child
     of this array. O(n): for the explanation of one job only."""
-    mine = next((entry[:2] for entry in queue.waiting if entry[2] is job), (_SUBMITTED, job.seq))
+    mine = _place(job)
     return sum(_weight(other) for rank, seq, other in queue.waiting if (rank, seq) < mine and _waits(other))
 
 
