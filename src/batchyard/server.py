@@ -37,6 +37,8 @@ from batchyard.store.store import Store
 
 logger = logging.getLogger("batchyard")
 
+KEEP_ALIVE_SECONDS = 75
+"""How long an idle connection is kept: longer than any client or proxy keeps its own."""
 SHUTDOWN_SECONDS = 5
 """How long open requests may take after SIGTERM."""
 BODY_LIMIT = 4 * 1024 * 1024
@@ -190,6 +192,7 @@ def _http_server(
             log_config=None,
             log_level="warning",
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
         )
     )
 

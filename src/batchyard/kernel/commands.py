@@ -284,10 +284,10 @@ def change_tags(state: State, command: ChangeTags) -> None:
     queue = queues.find_queue(state, command.arn) if command.arn.startswith("arn:") else None
     if environment is not None:
         environment.detail.tags = _changed_tags(environment.detail.tags, command)
-        state.effects.environments[environment.name] = environment.detail
+        environments.save_environment(state, environment.detail)
     elif queue is not None:
         queue.detail.tags = _changed_tags(queue.detail.tags, command)
-        state.effects.queues[queue.name] = queue.detail
+        queues.save_queue(state, queue.detail)
     else:
         family, definition = definition_for_tags(state, command.arn)
         definition.tags = _changed_tags(definition.tags, command)

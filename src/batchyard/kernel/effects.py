@@ -57,9 +57,8 @@ class Effects(msgspec.Struct, kw_only=True):
     details: list[tuple[int, shapes.JobDetail]] = msgspec.field(default_factory=list)
     """What a new job was asked to run, by seq: written once, never changed (but for its tags)."""
     definitions: dict[tuple[str, int], shapes.JobDefinition] = msgspec.field(default_factory=dict)
-    environments: dict[str, shapes.ComputeEnvironmentDetail | None] = msgspec.field(default_factory=dict)
-    """By name; None: deleted."""
-    queues: dict[str, shapes.JobQueueDetail | None] = msgspec.field(default_factory=dict)
+    resources: dict[tuple[str, str], msgspec.Struct | None] = msgspec.field(default_factory=dict)
+    """Details of other resources by kind (as in the ARN: `job-queue`) and name; None: deleted."""
     job_tags: dict[int, dict[str, str]] = msgspec.field(default_factory=dict)
     transitions: list[Transition] = msgspec.field(default_factory=list)
     waits: list[Wait] = msgspec.field(default_factory=list)
@@ -72,15 +71,7 @@ class Effects(msgspec.Struct, kw_only=True):
     @property
     def durable(self) -> bool:
         """Whether there is anything to commit."""
-        return bool(
-            self.jobs
-            or self.definitions
-            or self.environments
-            or self.queues
-            or self.job_tags
-            or self.transitions
-            or self.waits
-        )
+        return bool(self.jobs or self.definitions or self.resources or self.job_tags or self.transitions or self.waits)
 
     @property
     def empty(self) -> bool:

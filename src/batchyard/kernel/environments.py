@@ -17,6 +17,8 @@ from batchyard.kernel.state import State
 from batchyard.kernel.tags import check_tags
 from batchyard.shapes import batch as shapes
 
+KIND = "compute-environment"
+
 _NOT_ON_FARGATE = (
     "allocation_strategy",
     "bid_percentage",
@@ -35,7 +37,7 @@ _NOT_ON_FARGATE = (
 
 
 def find_environment(state: State, name_or_arn: str) -> ComputeEnvironment | None:
-    name = state.settings.account.name_of("compute-environment", name_or_arn)
+    name = state.settings.account.name_of(KIND, name_or_arn)
     return state.environments.get(name) if name else None
 
 
@@ -61,7 +63,7 @@ def create_environment(
         )
     detail = shapes.ComputeEnvironmentDetail(
         compute_environment_name=name,
-        compute_environment_arn=account.arn(f"compute-environment/{name}"),
+        compute_environment_arn=account.arn(f"{KIND}/{name}"),
         unmanaged_vcpus=request.unmanaged_vcpus,
         ecs_cluster_arn=cluster_arn(account, name),
         tags=request.tags or {},
@@ -81,7 +83,7 @@ def create_environment(
     if request.eks_configuration is None and request.type == "MANAGED":
         detail.update_policy = shapes.UpdatePolicy(terminate_jobs_on_update=False, job_execution_timeout_minutes=30)
     state.environments[name] = ComputeEnvironment(detail=detail, due=now + 1, used=used_in(state, name))
-    _save(state, detail)
+    save_environment(state, detail)
     return shapes.CreateComputeEnvironmentResponse(
         compute_environment_name=name, compute_environment_arn=detail.compute_environment_arn
     )
@@ -156,7 +158,7 @@ def update_environment(
     changed.status, changed.status_reason = "UPDATING", "ComputeEnvironment Updating"
     environment.detail = changed
     environment.due = now + 1
-    _save(state, changed)
+    save_environment(state, changed)
     return shapes.UpdateComputeEnvironmentResponse(
         compute_environment_name=changed.compute_environment_name,
         compute_environment_arn=changed.compute_environment_arn,
@@ -217,7 +219,7 @@ def delete_environment(state: State, name_or_arn: str, now: int) -> None:
             raise Refusal("Cannot delete, found existing JobQueue relationship", wrapped=False)
     environment.detail.status, environment.detail.status_reason = "DELETING", "ComputeEnvironment Deleting"
     environment.due = now + 1
-    _save(state, environment.detail)
+    save_environment(state, environment.detail)
 
 
 def environments_due(state: State) -> list[int]:
@@ -234,10 +236,10 @@ def complete_environments(state: State, now: int) -> None:
         detail = environment.detail
         if detail.status == "DELETING":
             del state.environments[environment.name]
-            state.effects.environments[environment.name] = None
+            state.effects.resources[KIND, environment.name] = None
             continue
         detail.status, detail.status_reason = _settled_status(detail)
-        _save(state, detail)
+        save_environment(state, detail)
         for queue in state.queues.values():
             lifecycle.reconsider(state, queue)
 
@@ -248,5 +250,5 @@ def _settled_status(detail: shapes.ComputeEnvironmentDetail) -> tuple[str, str]:
     return "VALID", "ComputeEnvironment Healthy"
 
 
-def _save(state: State, detail: shapes.ComputeEnvironmentDetail) -> None:
-    state.effects.environments[detail.compute_environment_name or ""] = detail
+def save_environment(state: State, detail: shapes.ComputeEnvironmentDetail) -> None:
+    state.effects.resources[KIND, detail.compute_environment_name or ""] = detail

@@ -18,12 +18,13 @@ from batchyard.kernel.state import State
 from batchyard.kernel.tags import check_tags
 from batchyard.shapes import batch as shapes
 
+KIND = "job-queue"
 MAXIMUM_ENVIRONMENTS = 3
 DELETED_REASON = "JobQueue deleted"
 
 
 def find_queue(state: State, name_or_arn: str) -> JobQueue | None:
-    name = state.settings.account.name_of("job-queue", name_or_arn)
+    name = state.settings.account.name_of(KIND, name_or_arn)
     return state.queues.get(name) if name else None
 
 
@@ -41,7 +42,7 @@ def create_queue(state: State, request: shapes.CreateJobQueueRequest, now: int) 
     _check_time_limits(request.job_state_time_limit_actions)
     detail = shapes.JobQueueDetail(
         job_queue_name=name,
-        job_queue_arn=state.settings.account.arn(f"job-queue/{name}"),
+        job_queue_arn=state.settings.account.arn(f"{KIND}/{name}"),
         state=request.state or "ENABLED",
         status="CREATING",
         status_reason="JobQueue Creating",
@@ -53,7 +54,7 @@ def create_queue(state: State, request: shapes.CreateJobQueueRequest, now: int) 
         job_state_time_limit_actions=request.job_state_time_limit_actions or [],
     )
     state.queues[name] = JobQueue(detail=detail, due=now + 1)
-    _save(state, detail)
+    save_queue(state, detail)
     return shapes.CreateJobQueueResponse(job_queue_name=name, job_queue_arn=detail.job_queue_arn)
 
 
@@ -137,7 +138,7 @@ def update_queue(state: State, request: shapes.UpdateJobQueueRequest, now: int) 
     queue.detail = msgspec.structs.replace(queue.detail, **given, status="UPDATING", status_reason="JobQueue Updating")
     queue.due = now + 1
     lifecycle.reconsider(state, queue)
-    _save(state, queue.detail)
+    save_queue(state, queue.detail)
     return shapes.UpdateJobQueueResponse(
         job_queue_name=queue.detail.job_queue_name, job_queue_arn=queue.detail.job_queue_arn
     )
@@ -154,7 +155,7 @@ def delete_queue(state: State, name_or_arn: str, now: int) -> None:
         raise Refusal("Cannot delete, state must be DISABLED", wrapped=False)
     queue.detail.status, queue.detail.status_reason = "DELETING", "JobQueue Deleting"
     queue.due = now + 1
-    _save(state, queue.detail)
+    save_queue(state, queue.detail)
     for job in [job for job in state.jobs.values() if job.queue is queue]:
         if not job.status.terminal:
             lifecycle.terminate(state, job, None, DELETED_REASON, now)
@@ -177,12 +178,12 @@ def complete_queues(state: State, now: int) -> None:
         if queue.detail.status == "DELETING":
             if queue.unfinished == 0:
                 del state.queues[queue.name]
-                state.effects.queues[queue.name] = None
+                state.effects.resources[KIND, queue.name] = None
             continue
         queue.due = None
         queue.detail.status, queue.detail.status_reason = "VALID", "JobQueue Healthy"
-        _save(state, queue.detail)
+        save_queue(state, queue.detail)
 
 
-def _save(state: State, detail: shapes.JobQueueDetail) -> None:
-    state.effects.queues[detail.job_queue_name or ""] = detail
+def save_queue(state: State, detail: shapes.JobQueueDetail) -> None:
+    state.effects.resources[KIND, detail.job_queue_name or ""] = detail

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 import msgspec
 from sqlalchemy import Connection, func, select
@@ -15,10 +16,10 @@ from batchyard.kernel.state import DefinitionFamily
 from batchyard.kernel.stored import Snapshot, StoredJob
 from batchyard.shapes import batch as shapes
 from batchyard.store.rows import stored_job
-from batchyard.store.schema import compute_environments, job_definitions, job_queues, jobs
+from batchyard.store.schema import job_definitions, jobs, resources
 
-_decode_environment = msgspec.json.Decoder(shapes.ComputeEnvironmentDetail).decode
-_decode_queue = msgspec.json.Decoder(shapes.JobQueueDetail).decode
+Detail = TypeVar("Detail", bound=msgspec.Struct)
+
 _UNFINISHED = [int(status) for status in Status if not status.terminal]
 _CHUNK = 500
 """Parameters in one IN list."""
@@ -34,13 +35,16 @@ def snapshot(connection: Connection) -> Iterator[Snapshot]:
     yield Snapshot(
         next_seq=(connection.execute(select(func.max(jobs.c.seq))).scalar() or 0) + 1,
         definitions=_definitions(connection),
-        environments=[
-            _decode_environment(row.document) for row in connection.execute(select(compute_environments.c.document))
-        ],
-        queues=[_decode_queue(row.document) for row in connection.execute(select(job_queues.c.document))],
+        environments=_details(connection, "compute-environment", shapes.ComputeEnvironmentDetail),
+        queues=_details(connection, "job-queue", shapes.JobQueueDetail),
         children={row.seq: _children(connection, row.seq) for row in connection.execute(arrays)},
         jobs=(stored_job(row) for row in connection.execution_options(yield_per=1000).execute(unfinished)),
     )
+
+
+def _details(connection: Connection, kind: str, shape: type[Detail]) -> list[Detail]:
+    query = select(resources.c.document).where(resources.c.kind == kind).order_by(resources.c.name)
+    return [msgspec.json.decode(document, type=shape) for (document,) in connection.execute(query)]
 
 
 def _definitions(connection: Connection) -> dict[str, DefinitionFamily]:

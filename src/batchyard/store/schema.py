@@ -58,19 +58,15 @@ job_definitions = Table(
 )
 """`document`: the `JobDefinition` as JSON."""
 
-compute_environments = Table(
-    "compute_environments",
+resources = Table(
+    "resources",
     metadata,
+    Column("kind", Text, primary_key=True),
     Column("name", Text, primary_key=True),
     Column("document", LargeBinary, nullable=False),
 )
-
-job_queues = Table(
-    "job_queues",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("document", LargeBinary, nullable=False),
-)
+"""Compute environments, job queues and whatever else AWS Batch has besides jobs and their definitions. `kind` is what
+stands in the ARN (`job-queue`), `document` the resource's detail as JSON."""
 
 jobs = Table(
     "jobs",

@@ -177,17 +177,14 @@ def _write_resources(writer: Connection, effects: Effects) -> None:
         row = {"active": definition.status == "ACTIVE", "document": encode(definition)}
         statement = upsert(schema.job_definitions).values(name=name, revision=revision, **row)
         writer.execute(statement.on_conflict_do_update(index_elements=["name", "revision"], set_=row))
-    for table, details in (
-        (schema.compute_environments, effects.environments),
-        (schema.job_queues, effects.queues),
-    ):
-        for name, detail in details.items():
-            if detail is None:
-                writer.execute(delete(table).where(table.c.name == name))
-                continue
-            document = encode(detail)
-            statement = upsert(table).values(name=name, document=document)
-            writer.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"document": document}))
+    table = schema.resources
+    for (kind, name), detail in effects.resources.items():
+        if detail is None:
+            writer.execute(delete(table).where(table.c.kind == kind, table.c.name == name))
+            continue
+        document = encode(detail)
+        statement = upsert(table).values(kind=kind, name=name, document=document)
+        writer.execute(statement.on_conflict_do_update(index_elements=["kind", "name"], set_={"document": document}))
 
 
 _UPDATE_TAGS = (
