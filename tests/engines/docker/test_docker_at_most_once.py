@@ -7,6 +7,7 @@ import multiprocessing
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -15,13 +16,13 @@ from dockerd import DockerDaemon
 from test_docker_engine import rig_on
 
 from batchyard.engines.base import Engine, TaskSpec
-from batchyard.kernel.messages import TaskExited, TaskLost, TaskUnknown
+from batchyard.kernel.messages import Observation, TaskExited, TaskLost, TaskStarted, TaskUnknown
 from batchyard.shapes import batch as shapes
 
 pytestmark = pytest.mark.docker
 
 ROUNDS = 10
-TASKS = 12
+TASKS = 24
 
 
 async def take_over(engine: Engine, story: Story, tasks: Sequence[TaskSpec]) -> None:
@@ -31,9 +32,23 @@ async def take_over(engine: Engine, story: Story, tasks: Sequence[TaskSpec]) -> 
     engine.start([task for task in tasks if TaskUnknown(task.task_id) in story.observations])
 
 
-def serve_until_killed(factory: Callable[[], Engine], tasks: Sequence[TaskSpec]) -> None:
+class TellingStory(Story):
+    """Tells another process of each task that starts."""
+
+    def __init__(self, listener: Connection) -> None:
+        super().__init__()
+        self._listener = listener
+
+    def post(self, observation: Observation) -> None:
+        super().post(observation)
+        if isinstance(observation, TaskStarted):
+            self._listener.send("started")
+
+
+def serve_until_killed(factory: Callable[[], Engine], tasks: Sequence[TaskSpec], listener: Connection) -> None:
     async def serve() -> None:
-        await take_over(factory(), Story(), tasks)
+        listener.send("ready")
+        await take_over(factory(), TellingStory(listener), tasks)
         await asyncio.Event().wait()
 
     asyncio.run(serve())
@@ -56,12 +71,17 @@ async def test_killed_again_and_again(daemon: DockerDaemon, tmp_path: Path) -> N
     context = multiprocessing.get_context("spawn")
     moments = random.Random(7)
     for _ in range(ROUNDS):
-        server = context.Process(target=serve_until_killed, args=(rig.factory, tasks))
+        receiver, sender = context.Pipe(duplex=False)
+        server = context.Process(target=serve_until_killed, args=(rig.factory, tasks, sender))
         server.start()
-        await asyncio.to_thread(server.join, moments.uniform(0.3, 1.5))  # Anywhere from its imports to its last task.
+        for _ in range(1 + moments.randrange(3)):
+            if await asyncio.to_thread(receiver.poll, 30):  # Not so when all have been started already.
+                receiver.recv()
+        await asyncio.to_thread(server.join, moments.uniform(0.0, 0.4))  # Anywhere in the beginning of the next task.
         assert server.exitcode is None
         server.kill()
         await asyncio.to_thread(server.join)
+    assert (shared / "runs").exists(), "no server lived long enough to run anything"
     engine, story = rig.factory(), Story()
     await take_over(engine, story, tasks)
     await story.ended(*(task.task_id for task in tasks))
