@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from batchyard.engines.local.process import slots as slots_module
 from batchyard.engines.local.process.journal import Begun, Journal, Opened, boot_id, read_past
 from batchyard.engines.local.process.protocol import (
     Acknowledge,
@@ -138,6 +139,23 @@ def test_a_clean_place_is_used_again_and_another_is_not(tmp_path: Path) -> None:
     busy = slots.take()
     slots.give_back(busy, is_empty=False)
     assert slots.take() is not busy
+
+
+def test_what_a_task_left_in_a_place_long_clean_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The short cut for places that have not changed for a while."""
+    monkeypatch.setattr(slots_module, "_CLOCK_TICK_NANOSECONDS", 0)
+    slots = Slots(tmp_path / "scratch", None)
+    first = slots.take()
+    slots.give_back(first, is_empty=True)
+    probe = tmp_path / "probe"
+    while not probe.exists() or probe.stat().st_ctime_ns <= Path(first.temporary).stat().st_ctime_ns:
+        probe.write_text("the clock of the file system moves on")
+    assert slots.take() is first
+    slots.give_back(first, is_empty=True)
+    assert slots.take() is first
+    Path(first.work, "file").touch()
+    slots.give_back(first, is_empty=True)
+    assert slots.take() is not first
 
 
 def test_what_an_earlier_runner_left_is_rubbish(tmp_path: Path) -> None:

@@ -162,12 +162,13 @@ def listen(path: Path) -> socket.socket:
     return listener
 
 
-def _allow_more_files() -> int:
-    """Every running task takes some descriptors. The limit that programs are to have is returned."""
+def _allow_more_files() -> int | None:
+    """Every running task takes some descriptors. The limit that programs are to have is returned, if it was another."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_OPEN_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return None
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     return soft
 
 

@@ -118,8 +118,8 @@ class Host:
     cells: Cells | None
     past: Past
     notes: list[str]
-    soft_files: int
-    """The soft limit on open files that programs get."""
+    soft_files: int | None
+    """The soft limit on open files that programs get, when the runner has raised its own."""
     idle_seconds: float
 
 

@@ -10,11 +10,14 @@ import contextlib
 import os
 import shutil
 import stat
+import time
 from pathlib import Path
 
 from batchyard.engines.local.process.cgroups import Cell, Cells, mount_points
 
 _PRIVATE = 0o700
+_CLOCK_TICK_NANOSECONDS = 100_000_000
+"""Much longer than the clock that file systems stamp their changes with stands still."""
 _MAX_FREE = 64
 """How many unused places are kept."""
 
@@ -28,8 +31,24 @@ class Slot:
         self.temporary = folder + "/tmp"
         self.cell = cell
 
+        self._changed_at = (0, 0)
+        """When the directories last changed, as of the last time that they were seen to be clean (nanoseconds)."""
+        self._is_settled = False
+        """That was long before the task: a change by it can't have left the same times."""
+
+    def occupy(self) -> None:
+        """A task is about to begin here."""
+        self._is_settled = 0 < max(self._changed_at) < time.time_ns() - _CLOCK_TICK_NANOSECONDS
+
     def is_clean(self) -> bool:
         """Is it as it was made: empty, private, ours?"""
+        try:
+            changed_at = (os.lstat(self.work).st_ctime_ns, os.lstat(self.temporary).st_ctime_ns)
+        except OSError:
+            return False
+        if self._is_settled and changed_at == self._changed_at:
+            return True
+        self._changed_at = changed_at
         return _is_untouched(self.work) and _is_untouched(self.temporary)
 
 
@@ -52,7 +71,9 @@ class Slots:
 
     def take(self) -> Slot:
         if self._free:
-            return self._free.pop()
+            slot = self._free.pop()
+            slot.occupy()
+            return slot
         self._number += 1
         folder = f"{self._folder}/{self._number}"
         os.mkdir(folder, 0o711)

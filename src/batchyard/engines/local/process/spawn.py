@@ -45,11 +45,12 @@ class Account:
     home: str
 
 
-def spawn(order: Order, slot: Slot, output: int, null: int, gpus: Sequence[int], soft_files: int) -> int:
+def spawn(order: Order, slot: Slot, output: int, null: int, gpus: Sequence[int], soft_files: int | None) -> int:
     """Start the program in its own session, with the slot's directory as its working directory, and return its
     process id. `CannotStart` says why not. The caller has moved into the slot's control group.
 
-    `output` receives what it prints; `null` is open on /dev/null; `soft_files` is its soft limit on open files.
+    `output` receives what it prints; `null` is open on /dev/null; `soft_files` is its soft limit on open files
+    when that is not the runner's own.
     """
     if not order.command:
         raise CannotStart("the process runtime has no image with a default command: the job must name one")
@@ -137,20 +138,20 @@ def find_account(user: str) -> Account | None:
 
 
 def _posix_spawn(
-    path: str, command: list[str], environment: Mapping[str, str], output: int, null: int, soft_files: int
+    path: str, command: list[str], environment: Mapping[str, str], output: int, null: int, soft_files: int | None
 ) -> int:
     files = ((os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, output, 1), (os.POSIX_SPAWN_DUP2, output, 2))
     # The runner may open more files than a program should find allowed: many loop over all that could be open.
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if limit[0] != soft_files:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft_files, limit[1]))
+    if soft_files is not None:
+        own_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft_files, own_limit[1]))
     try:
         return os.posix_spawn(
             path, command, environment, file_actions=files, setsid=True, setsigmask=(), setsigdef=_IGNORED_BY_PYTHON
         )
     finally:
-        if limit[0] != soft_files:
-            resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+        if soft_files is not None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, own_limit)
 
 
 def _fork(
