@@ -137,7 +137,7 @@ def attribute_name(member: str) -> str:
 def _hint(shape: Shape, constrained: bool) -> str:
     limits = dict(shape.metadata) if constrained else {}
     if isinstance(shape, StructureShape):
-        return shape.name
+        return str(shape.name)
     if isinstance(shape, ListShape):
         return _limited(f"list[{_hint(shape.member, constrained)}]", _size(limits))
     if isinstance(shape, MapShape):
