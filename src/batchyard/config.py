@@ -29,7 +29,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """0: a free port."""
     runtime: Literal["auto", "docker", "process"] = "auto"
     overcommit: float = 1.0
-    """How many times the machine's cores are offered: above 1, a laptop poses as a fleet."""
+    """How many times the machine's cores and memory are offered: above 1, a laptop poses as a fleet."""
     auth: Literal["sigv4", "none"] = "sigv4"
     ready_file: Path | None = None
     region: str | None = None

@@ -103,7 +103,7 @@ def restore(state: State, snapshot: Snapshot, now: int) -> None:
     for job in jobs:
         _restore_dependencies(state, job)
     for job in jobs:
-        _restore_place_in_queue(job, now)
+        _restore_place_in_queue(job)
     heapify(state.deadlines)
 
 
@@ -131,6 +131,7 @@ def _restore_job(state: State, stored: StoredJob) -> Job:
         job.array = arrays.new_array(stored.array_size, sequential=sequential)
         job.array.closed = bool(stored.closed)
         job.array.untouched_reason = stored.untouched_reason
+        job.array.summary_at = stored.summary_at or 0
     state.jobs[job.id] = job
     job.queue.unfinished += 1
     if job.task is not None:
@@ -154,7 +155,7 @@ def _restore_child(state: State, parent: Job, stored: StoredJob) -> None:
     array = parent.array
     assert array is not None
     assert stored.child_index is not None
-    arrays.set_status(array, stored.child_index, stored.status, 0)
+    arrays.set_status(array, stored.child_index, stored.status, array.summary_at)
     if stored.status.terminal:
         return
     child = arrays.child_of(parent, stored.child_index, stored.seq)
@@ -220,21 +221,21 @@ def _states(array: Array) -> bytearray:
     )
 
 
-def _restore_place_in_queue(job: Job, now: int) -> None:
+def _restore_place_in_queue(job: Job) -> None:
     if job.array is not None:
-        _restore_array(job, job.array, now)
+        _restore_array(job, job.array)
     elif job.status is Status.RUNNABLE:
         fifo.enqueue(job.queue, job)
 
 
-def _restore_array(job: Job, array: Array, now: int) -> None:
+def _restore_array(job: Job, array: Array) -> None:
     for child in array.children.values():
         if child.status is Status.RUNNABLE:
             fifo.enqueue(job.queue, child)
     if array.closed:
         for index in arrays.untouched(array):
-            arrays.set_status(array, index, Status.FAILED, now)
+            arrays.set_status(array, index, Status.FAILED, array.summary_at)
     elif job.open_dependencies == 0:
-        arrays.release(array, now)
+        arrays.release(array, array.summary_at)
         if arrays.next_ready(array) is not None:
             fifo.enqueue(job.queue, job)

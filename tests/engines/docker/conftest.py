@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(
-    0, str(Path(__file__).parent.parent)
-)  # For `conformance` and `dockerd`, which all engines' tests share.
-
 from dockerd import DockerDaemon, docker_daemon
 
 
