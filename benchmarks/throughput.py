@@ -18,7 +18,7 @@ from typing import IO
 
 from benchmarks.client import batch_request
 from benchmarks.measures import Result, Row, at_least, median_row
-from benchmarks.server import CpuTime, Server, serve
+from benchmarks.server import CpuTime, Server, cpu_of, serve
 from benchmarks.sizes import Sizes
 from benchmarks.work import register, wait_for_array
 
@@ -30,14 +30,20 @@ def measure(folder: Path, sizes: Sizes) -> Result:
     xargs, hyperqueue, batchyard, loads = [], [], [], []
     costs: list[CpuTime] = []
     runner_costs: list[CpuTime] = []
+    xargs_costs: list[CpuTime] = []
+    hyperqueue_costs: list[CpuTime] = []
     with serve(folder / "server") as server, _hyperqueue(folder, cores) as peer:
         with server.connect() as connection:
             register(connection, "true", ["/bin/true"])
         _batchyard_rate(server, WARM_UP)
         _hyperqueue_rate(peer, WARM_UP)
         for _ in range(sizes.throughput_rounds):
+            before = cpu_of(os.getpid())
             xargs.append(_xargs_rate(jobs, cores))
+            xargs_costs.append(cpu_of(os.getpid()) - before)
+            before = cpu_of(peer.pid)
             hyperqueue.append(_hyperqueue_rate(peer, jobs))
+            hyperqueue_costs.append(cpu_of(peer.pid) - before)
             before, runner_before = server.cpu(), server.runner_cpu()
             batchyard.append(_batchyard_rate(server, jobs))
             costs.append(server.cpu() - before)
@@ -51,14 +57,22 @@ def measure(folder: Path, sizes: Sizes) -> Result:
         median_row("throughput.hyperqueue", f"peer: HyperQueue, {cores} cores, {jobs:,} tasks", hyperqueue, "tasks/s"),
         median_row("throughput.of_xargs", "Batchyard / xargs", of_xargs, "×", at_least(0.7)),
         median_row("throughput.of_hyperqueue", "Batchyard / HyperQueue", of_hyperqueue, "×", at_least(1.4)),
-        _cpu_row("throughput.server_cpu", "CPU of the server", [cost.own for cost in costs], jobs),
-        _cpu_row("throughput.runner_cpu", "CPU of the runner", [cost.own for cost in runner_costs], jobs),
-        _cpu_row("throughput.programs_cpu", "CPU of the programs", [cost.children for cost in runner_costs], jobs),
+        _cpu_row("throughput.server_cpu", "CPU of the server", [c.own for c in costs], jobs),
+        _cpu_row("throughput.runner_cpu", "CPU of the runner", [c.own for c in runner_costs], jobs),
+        _cpu_row("throughput.programs_cpu", "CPU of the programs", [c.children for c in runner_costs], jobs),
+        _cpu_row("throughput.xargs_cpu", "CPU of xargs and its programs", [c.children for c in xargs_costs], jobs),
+        _cpu_row(
+            "throughput.hyperqueue_cpu",
+            "CPU of HyperQueue and its programs",
+            [c.own + c.children for c in hyperqueue_costs],
+            jobs,
+        ),
         median_row("throughput.load", "load average after a round", loads, ""),
     ]
     notes = [
         "Medians of the rounds; ratios are taken within each round. HyperQueue runs without output files and without a"
-        " journal; its rate is read where that favours it (benchmarks/hyperqueue_peer.py)."
+        " journal; its rate is read where that favours it (benchmarks/hyperqueue_peer.py). What else the machine does"
+        " changes the rates, but hardly the CPU time."
     ]
     return Result("Throughput", rows, notes)
 

@@ -22,6 +22,8 @@ KEYS = {
         "throughput.server_cpu",
         "throughput.runner_cpu",
         "throughput.programs_cpu",
+        "throughput.xargs_cpu",
+        "throughput.hyperqueue_cpu",
         "throughput.load",
     },
     "start_latency": {
