@@ -32,10 +32,7 @@ CLIENT_CONFIG = Config(
 )
 """Every request is sent once: what the server answers is what the test sees."""
 
-_SERVE = (
-    "import os, sys; from batchyard.config import load_config; from batchyard.server import serve;"
-    " sys.exit(serve(load_config(None, os.environ, {})))"
-)
+SERVE = (sys.executable, "-m", "batchyard", "serve")
 
 
 class ServerProcess:
@@ -80,7 +77,7 @@ class ServerProcess:
         self.ready_file.unlink(missing_ok=True)
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _SERVE], env=self.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                SERVE, env=self.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         return self.process
 

@@ -12,8 +12,16 @@ from batchyard.shapes import batch as shapes
 NAME = "default"
 
 
+def needs_defaults(kernel: Kernel) -> bool:
+    """Whether nothing has ever been made here but, perhaps, the environment, by a first start that was cut short. Who has
+    deleted the defaults does not get them back."""
+    state = kernel.state
+    untouched = state.next_seq == 1 and not state.definitions and not state.queues
+    return untouched and state.environments.keys() <= {NAME}
+
+
 async def create_defaults(control: ControlLoop, vcpus: float) -> None:
-    """Creates both, and returns when they are VALID."""
+    """Creates what is missing of them, and returns when they are VALID."""
     environment = shapes.CreateComputeEnvironmentRequest(
         compute_environment_name=NAME,
         type="MANAGED",
@@ -29,7 +37,8 @@ async def create_defaults(control: ControlLoop, vcpus: float) -> None:
             allocation_strategy="BEST_FIT_PROGRESSIVE",
         ),
     )
-    await control.command(commands.CreateComputeEnvironment(environment, str(uuid4())))
+    if NAME not in control.kernel.state.environments:
+        await control.command(commands.CreateComputeEnvironment(environment, str(uuid4())))
     await _until(control, lambda kernel: kernel.state.environments[NAME].detail.status)
     queue = shapes.CreateJobQueueRequest(
         job_queue_name=NAME,

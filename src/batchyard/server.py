@@ -16,6 +16,7 @@ from pathlib import Path
 
 import uvicorn
 import uvloop
+from sqlalchemy.exc import SQLAlchemyError
 
 from batchyard.api.app import Application
 from batchyard.api.batch import batch_service
@@ -25,7 +26,7 @@ from batchyard.api.sigv4 import Authenticator
 from batchyard.api.tokens import TokenSealer
 from batchyard.config import Config, ConfigError
 from batchyard.control import ControlLoop
-from batchyard.defaults import create_defaults
+from batchyard.defaults import create_defaults, needs_defaults
 from batchyard.engines.base import Engine
 from batchyard.engines.local.select import RuntimeUnavailableError, choose_runtime, machine_capacity
 from batchyard.installation import Installation, load_installation, write_connection
@@ -77,8 +78,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 async def _serve(config: Config) -> None:
     listener = _listen(config.host, config.port)
-    store = Store(config.data_dir / "batchyard.db")
-    store.open()
+    store = _open_store(config.data_dir / "batchyard.db")
     installation = load_installation(store, config.region, config.account_id)
     runtime, engine = await _local_engine(config, installation)
     control = ControlLoop(
@@ -92,7 +92,7 @@ async def _serve(config: Config) -> None:
     gc.freeze()
     loop = asyncio.get_running_loop()
     working = loop.create_task(control.run())
-    if installation.first_start:
+    if needs_defaults(control.kernel):
         await create_defaults(control, machine_capacity(config.overcommit)[0])
     logs = LogStore(config.data_dir / "logs")
     cleaning = loop.create_task(keep_history_short(store, control, logs, config.retention_days))
@@ -112,6 +112,18 @@ async def _serve(config: Config) -> None:
         await engine.close()
         store.close()
     logger.info("stopped; jobs that run go on running")
+
+
+def _open_store(path: Path) -> Store:
+    """The store holds the access keys: it is for this user's eyes only, whatever the umask says."""
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    store = Store(path)
+    try:
+        store.open()
+    except SQLAlchemyError as error:
+        raise ConfigError(f"the store {path} cannot be opened: {getattr(error, 'orig', None) or error}") from None
+    return store
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -11,9 +11,9 @@ import pytest
 pytest.register_assert_rewrite("response_shapes", "work")
 
 from response_shapes import watch  # noqa: E402
-from work import Gate  # noqa: E402
 
 from server_process import ServerProcess  # noqa: E402
+from work import Gate  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -42,8 +42,8 @@ def new_server(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
     """Makes servers of a test's own, not yet started, and clears them away."""
     made: list[ServerProcess] = []
 
-    def make(**settings: object) -> ServerProcess:
-        server = ServerProcess(tmp_path / f"server{len(made)}" / "data", **settings)
+    def make(**settings: Any) -> ServerProcess:
+        server = ServerProcess(settings.pop("data_dir", tmp_path / f"server{len(made)}" / "data"), **settings)
         server.configure_client = watch
         made.append(server)
         return server

@@ -22,8 +22,10 @@ _INTEGERS = {"integer": 2**31, "long": 2**63}
 
 
 def watch(client: Any) -> None:
-    """From now on, a response of this client that breaks its model raises `AssertionError` from the call."""
+    """From now on, a JSON response to this client that breaks its model raises `AssertionError` from the call."""
     service = client.meta.service_model
+    if service.protocol not in ("rest-json", "json"):
+        return
 
     def check(response_dict: Any = None, operation_name: str = "", **event: Any) -> None:
         name = operation_name or event["event_name"].rpartition(".")[2]
