@@ -9,7 +9,8 @@ class ExitCode(IntEnum):
     """The exit codes of every command."""
 
     FINE = 0
-    JOB_FAILED = 1
+    FAILED = 1
+    """A job failed, or something unforeseen happened."""
     USAGE = 2
     """The command line is wrong, or names something that does not exist."""
     UNREACHABLE = 3

@@ -49,24 +49,27 @@ class Command(click.Command):
                     formatter.write(f"  {line.ljust(width)}   {meaning}\n")
 
 
-def shared_options(function: F) -> F:
-    """`--endpoint` and `--debug`, which may stand before and after the name of the command."""
-    endpoint = click.option(
-        "--endpoint",
-        metavar="URL",
-        expose_value=False,
-        callback=_keep_endpoint,
-        help="Address of the server. Default: AWS_ENDPOINT_URL, the AWS profile, or the server of this machine.",
-    )
-    debug = click.option(
+def debug_option(function: F) -> F:
+    """`--debug`, which may stand before and after the name of the command."""
+    return click.option(
         "--debug",
         is_flag=True,
         expose_value=False,
         is_eager=True,
         callback=_keep_debug,
         help="Show the traceback of an error.",
-    )
-    return endpoint(debug(function))
+    )(function)
+
+
+def shared_options(function: F) -> F:
+    """`--endpoint` and `--debug`, which may stand before and after the name of the command."""
+    return click.option(
+        "--endpoint",
+        metavar="URL",
+        expose_value=False,
+        callback=_keep_endpoint,
+        help="Address of the server. Default: AWS_ENDPOINT_URL, the AWS profile, or the server of this machine.",
+    )(debug_option(function))
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON in the form of AWS's answers.")

@@ -8,6 +8,7 @@ from batchyard.cli.times import duration, now_milliseconds
 STATUSES = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED")
 TERMINAL = ("SUCCEEDED", "FAILED")
 _EXITED = "Essential container in task exited"
+_NOT_STARTED = "Task failed to start"
 _CHILD_FAILED = "Array Child Job failed"
 
 
@@ -46,9 +47,10 @@ def attempt_reason(attempt: Json) -> str:
 
 
 def _telling(ended: Json) -> list[str]:
-    """What the container and AWS say about the end of a job or an attempt, but for the text that every end has."""
-    texts = ((ended.get("container") or {}).get("reason"), ended.get("statusReason"))
-    return [text for text in dict.fromkeys(texts) if text and text != _EXITED]
+    """What the container and AWS say about the end of a job or an attempt, but for the texts that every such end has."""
+    said, status_reason = (ended.get("container") or {}).get("reason"), ended.get("statusReason")
+    known = (said, _EXITED, _NOT_STARTED) if said else (said, _EXITED)
+    return [text for text in (said, status_reason if status_reason not in known else None) if text]
 
 
 def array_size(job: Json) -> int | None:

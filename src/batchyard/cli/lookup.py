@@ -54,10 +54,11 @@ def _parent_id(client: Client, text: str) -> str:
         )
     if len(text) < SHORTEST_PREFIX:
         raise usage_failure(f"{text!r} is too short: give at least {SHORTEST_PREFIX} characters of the job id.")
-    return _only_match(text, _jobs_starting_with(client, text))
+    return only_match(text, _jobs_starting_with(client, text))
 
 
-def _only_match(prefix: str, matches: Sequence[Json]) -> str:
+def only_match(prefix: str, matches: Sequence[Json]) -> str:
+    """The id of the one job found for a prefix. Raises `Failure` when there are none or several."""
     if len(matches) == 1:
         found: str = matches[0]["jobId"]
         return found

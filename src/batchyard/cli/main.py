@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import os
 import sys
@@ -60,7 +61,10 @@ class _Commands(click.Group):
             formatter.write_dl(
                 [
                     ("0", "done"),
-                    ("1", "a job failed (run gives the exit code of the job itself where there is one)"),
+                    (
+                        "1",
+                        "a job failed (run gives the exit code of the job itself where there is one), or something unforeseen",
+                    ),
                     ("2", "the command line is wrong, or there is no such job"),
                     ("3", "no server answers"),
                     ("4", "the server refuses"),
@@ -91,8 +95,10 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Carries out one command line. Returns its exit code."""
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     invocation = Invocation()
     if instruction := os.environ.get(_COMPLETE_VARIABLE):
         from click.shell_completion import shell_complete
@@ -105,6 +111,19 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         _silence_output()
         return ExitCode.BROKEN_PIPE
+    except OSError as error:
+        _silence_output()
+        what = f"{error.filename} cannot be used" if error.filename else "The output cannot be written"
+        _report(Failure(f"{what}: {error.strerror or error}.", ExitCode.FAILED, "OutputError"), _wants_json(arguments))
+        return ExitCode.FAILED
+
+
+def _open_closed_streams() -> None:
+    """Python has None for a stream that the caller has closed (`>&-`)."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (until the process ends)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
 
 
 def _carried_out(arguments: Sequence[str], invocation: Invocation) -> int:
@@ -125,17 +144,18 @@ def _carried_out(arguments: Sequence[str], invocation: Invocation) -> int:
         failure = error
     except (KeyboardInterrupt, click.Abort):
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
+    except OSError:
         raise
     except Exception as error:
         failure = Failure(
             f"{type(error).__name__}: {error}",
-            ExitCode.JOB_FAILED,
+            ExitCode.FAILED,
             "InternalError",
             "This is a defect of batchyard; the same command with --debug shows where.",
         )
+        failure.__cause__ = error
     if invocation.debug:
-        traceback.print_exc()
+        traceback.print_exception(failure.__cause__ or failure)
     _report(failure, _wants_json(arguments))
     return failure.exit_code
 

@@ -47,6 +47,9 @@ class Progress(Protocol):
 
     def note(self, text: str) -> None: ...
     def ended(self, job: Json) -> None: ...
+    def close(self) -> None:
+        """Nothing more comes."""
+        ...
 
 
 def new_progress(quiet: bool) -> Progress:
@@ -89,6 +92,7 @@ class Silent:
         _to_stderr(f"batchyard: {text}\n")
 
     def ended(self, job: Json) -> None: ...
+    def close(self) -> None: ...
 
 
 class Plain(Silent):
@@ -182,6 +186,9 @@ class Live:
         self._draw("")
         _to_stderr(f"{mark} {painted(job['status'], status_colour(job['status']), sys.stderr)}")
         _to_stderr(f"{f' · {said}' if said else ''}  {painted(short_id(job['jobId']), 'dim', sys.stderr)}\n")
+
+    def close(self) -> None:
+        self._draw("")
 
     def _say(self, text: str) -> None:
         line = self._line

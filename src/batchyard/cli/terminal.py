@@ -65,26 +65,30 @@ class Cell:
         self.colour = colour
 
 
+WIDEST_ON_TERMINAL = 40
+
+
 def print_table(heads: Sequence[str], rows: Sequence[Sequence[Cell]], *, right: frozenset[str] = frozenset()) -> None:
-    """Columns as wide as their widest cell; those in `right` are flush right. On a terminal the last column is cut where
-    the line would not fit; into a pipe it is whole."""
-    widths = [max(len(text) for text in (head, *(row[at].text for row in rows))) for at, head in enumerate(heads)]
-    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    """Columns as wide as their widest cell; those in `right` are flush right. On a terminal cells are cut so that every
+    line fits; into a pipe they are whole."""
     lines = [[Cell(head, "dim") for head in heads], *rows]
+    columns = [[cell.text for cell in column] for column in zip(*lines, strict=True)]
+    widths = [max(len(text) for text in column) for column in columns]
+    if sys.stdout.isatty():
+        widths = [min(width, WIDEST_ON_TERMINAL) for width in widths[:-1]] + widths[-1:]
+        room = shutil.get_terminal_size().columns - sum(widths[:-1]) - 2 * (len(widths) - 1)
+        widths[-1] = max(0, min(widths[-1], room))
     for line in lines:
-        parts: list[str] = []
-        used = 0
-        for at, cell in enumerate(line):
-            last = at == len(line) - 1
-            text = cut(cell.text, room - used) if last and room is not None else cell.text
-            padding = "" if last and heads[at] not in right else " " * (widths[at] - len(text))
-            coloured = painted(text, cell.colour)
-            parts.append(padding + coloured if heads[at] in right else coloured + padding)
-            used += widths[at] + 2
+        parts = [_padded(cell, width, head in right) for cell, width, head in zip(line, widths, heads, strict=True)]
         print_line("  ".join(parts).rstrip())
 
 
+def _padded(cell: Cell, width: int, right: bool) -> str:
+    text = cut(cell.text, width)
+    padding = " " * (width - len(text))
+    return padding + painted(text, cell.colour) if right else painted(text, cell.colour) + padding
+
+
 def cut(text: str, room: int) -> str:
-    if len(text) <= room:
-        return text
-    return text[: room - 1] + "…" if room > 8 else text
+    """The text, or its beginning and an ellipsis where it is longer than `room` characters."""
+    return text if len(text) <= room else text[: max(0, room - 1)] + "…" * (room > 0)

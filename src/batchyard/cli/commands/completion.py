@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from batchyard.cli.invocation import Command
+from batchyard.cli.invocation import Command, debug_option
 from batchyard.cli.terminal import print_line
 
 
@@ -17,6 +17,7 @@ from batchyard.cli.terminal import print_line
     ],
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@debug_option
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
     """Print the completion script of a shell."""

@@ -130,9 +130,11 @@ def run(
         signal.signal(signal.SIGTERM, _interrupt)
     try:
         ended = follow(client, job_id, progress, with_log=not as_json)
+        progress.ended(ended)
     except KeyboardInterrupt:
         return _interrupted(client, job_id, progress, terminate_on_interrupt)
-    progress.ended(ended)
+    finally:
+        progress.close()
     if as_json:
         print_json({"jobs": [ended]})
     elif not quiet:
@@ -143,7 +145,7 @@ def run(
 def _exit_code(job: Json) -> int:
     if job["status"] == "SUCCEEDED":
         return ExitCode.FINE
-    return exit_code_of(job) or ExitCode.JOB_FAILED
+    return exit_code_of(job) or ExitCode.FAILED
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from batchyard.cli.failures import usage_failure
-from batchyard.cli.invocation import Command
+from batchyard.cli.invocation import Command, debug_option
 
 _PATH = click.Path(path_type=Path)
 
@@ -44,13 +44,13 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="How much is logged. Default: info."
 )
+@debug_option
 def serve(config_file: Path | None, **flags: Any) -> int:
     """Run a server: AWS Batch, CloudWatch Logs and STS on one address.
 
     Ends with SIGTERM or Ctrl-C. Jobs that run then go on running, and the next start finds them again.
     """
     from batchyard.config import ConfigError, load_config
-    from batchyard.server import serve as run_server
 
     try:
         config = load_config(
@@ -58,4 +58,6 @@ def serve(config_file: Path | None, **flags: Any) -> int:
         )
     except ConfigError as error:
         raise usage_failure(str(error)) from None
+    from batchyard.server import serve as run_server
+
     return run_server(config)

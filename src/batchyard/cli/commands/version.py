@@ -7,13 +7,13 @@ import platform
 import click
 
 from batchyard import __version__
-from batchyard.cli.invocation import Command, json_option, shared_options
+from batchyard.cli.invocation import Command, debug_option, json_option
 from batchyard.cli.terminal import print_json, print_line
 
 
 @click.command(cls=Command, examples=[("batchyard version --json", "for scripts")])
 @json_option
-@shared_options
+@debug_option
 def version(as_json: bool) -> None:
     """Print the version."""
     if as_json:
