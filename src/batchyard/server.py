@@ -19,7 +19,8 @@ import uvloop
 from sqlalchemy.exc import SQLAlchemyError
 
 from batchyard.api.app import Application
-from batchyard.api.batch import batch_service
+from batchyard.api.batch.desk import Desk
+from batchyard.api.batch.service import batch_service
 from batchyard.api.extension import extension_service
 from batchyard.api.logs import log_service
 from batchyard.api.sigv4 import Authenticator
@@ -184,7 +185,7 @@ def _http_server(
     account = installation.account
     tokens = TokenSealer(installation.token_key)
     services = [
-        batch_service(control, store, account, tokens),
+        batch_service(Desk(control, store, account, tokens)),
         log_service(logs, account.region, account.account_id, tokens),
         extension_service(control, store, account),
     ]

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from batchyard.api.batch import answered
+from batchyard.api.batch.desk import answered
 from batchyard.api.errors import client_exception
 from batchyard.api.job_reader import JobReader
 from batchyard.api.job_views import JobView

@@ -9,6 +9,11 @@ from __future__ import annotations
 import msgspec
 
 from batchyard.kernel import lifecycle
+from batchyard.kernel.commands import (
+    CreateComputeEnvironment,
+    DeleteComputeEnvironment,
+    UpdateComputeEnvironment,
+)
 from batchyard.kernel.identifiers import NAME, cluster_arn
 from batchyard.kernel.placement import used_in
 from batchyard.kernel.records import ComputeEnvironment
@@ -42,9 +47,10 @@ def find_environment(state: State, name_or_arn: str) -> ComputeEnvironment | Non
 
 
 def create_environment(
-    state: State, request: shapes.CreateComputeEnvironmentRequest, uuid: str, now: int
+    state: State, command: CreateComputeEnvironment, now: int
 ) -> shapes.CreateComputeEnvironmentResponse:
     """CreateComputeEnvironment."""
+    request, uuid = command.request, command.uuid
     name = request.compute_environment_name
     if not NAME.match(name):
         raise Refusal("computeEnvironmentName should match valid pattern", wrapped=False)
@@ -143,9 +149,10 @@ def _wire_name(member: str) -> str:
 
 
 def update_environment(
-    state: State, request: shapes.UpdateComputeEnvironmentRequest, now: int
+    state: State, command: UpdateComputeEnvironment, now: int
 ) -> shapes.UpdateComputeEnvironmentResponse:
     """UpdateComputeEnvironment."""
+    request = command.request
     environment = find_environment(state, request.compute_environment)
     if environment is None:
         raise Refusal(f"ComputeEnvironment {request.compute_environment} not found.", wrapped=False)
@@ -204,9 +211,9 @@ def _changed_resources(
     return changed
 
 
-def delete_environment(state: State, name_or_arn: str, now: int) -> None:
+def delete_environment(state: State, command: DeleteComputeEnvironment, now: int) -> None:
     """DeleteComputeEnvironment. One that is gone already is no error."""
-    environment = find_environment(state, name_or_arn)
+    environment = find_environment(state, command.environment)
     if environment is None:
         return
     if environment.due is not None:

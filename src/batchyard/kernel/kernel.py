@@ -13,9 +13,10 @@ from heapq import heappop
 from typing import Any
 
 from batchyard.kernel import lifecycle, waiting
-from batchyard.kernel.commands import Command, handle
+from batchyard.kernel.commands import Command
 from batchyard.kernel.effects import Effects, Wait
 from batchyard.kernel.environments import complete_environments, environments_due
+from batchyard.kernel.handling import handle
 from batchyard.kernel.identifiers import instance_id_of
 from batchyard.kernel.messages import (
     Observation,

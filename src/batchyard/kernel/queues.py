@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from batchyard.kernel import lifecycle
+from batchyard.kernel.commands import CreateJobQueue, DeleteJobQueue, UpdateJobQueue
 from batchyard.kernel.environments import find_environment
 from batchyard.kernel.identifiers import NAME
 from batchyard.kernel.records import ComputeEnvironment, JobQueue
@@ -28,8 +29,9 @@ def find_queue(state: State, name_or_arn: str) -> JobQueue | None:
     return state.queues.get(name) if name else None
 
 
-def create_queue(state: State, request: shapes.CreateJobQueueRequest, now: int) -> shapes.CreateJobQueueResponse:
+def create_queue(state: State, command: CreateJobQueue, now: int) -> shapes.CreateJobQueueResponse:
     """CreateJobQueue."""
+    request = command.request
     name = request.job_queue_name
     if not NAME.match(name):
         raise Refusal("jobQueueName should match valid pattern", wrapped=False)
@@ -117,8 +119,9 @@ def _type_of(state: State, order: list[shapes.ComputeEnvironmentOrder]) -> str:
     return {"EC2": "ECS", "FARGATE": "ECS_FARGATE", "MANAGED_INSTANCES": "ECS_MANAGED_INSTANCES"}.get(family, family)
 
 
-def update_queue(state: State, request: shapes.UpdateJobQueueRequest, now: int) -> shapes.UpdateJobQueueResponse:
+def update_queue(state: State, command: UpdateJobQueue, now: int) -> shapes.UpdateJobQueueResponse:
     """UpdateJobQueue."""
+    request = command.request
     queue = find_queue(state, request.job_queue)
     if queue is None:
         raise Refusal(f"JobQueue {request.job_queue} not found.", wrapped=False)
@@ -144,9 +147,9 @@ def update_queue(state: State, request: shapes.UpdateJobQueueRequest, now: int) 
     )
 
 
-def delete_queue(state: State, name_or_arn: str, now: int) -> None:
+def delete_queue(state: State, command: DeleteJobQueue, now: int) -> None:
     """DeleteJobQueue: its jobs are ended, then it is gone. One that is gone already is no error."""
-    queue = find_queue(state, name_or_arn)
+    queue = find_queue(state, command.queue)
     if queue is None:
         return
     if queue.due is not None or queue.detail.status == "DELETING":

@@ -1,0 +1,129 @@
+"""Jobs: submitting, describing, listing, ending."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import uuid4
+
+from batchyard.api.batch.desk import MAXIMUM_PAGE, Desk, page_size
+from batchyard.api.errors import validation_failure
+from batchyard.api.job_views import job_detail, job_summary
+from batchyard.api.service import RequestContext
+from batchyard.kernel import commands
+from batchyard.kernel.identifiers import job_id_of
+from batchyard.kernel.kernel import Kernel
+from batchyard.kernel.records import Status
+from batchyard.shapes import batch as shapes
+from batchyard.store.reading import JobFilter
+
+MAXIMUM_JOB_PAGE = 1000
+
+
+class Jobs:
+    """Handlers of the operations on jobs."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def submit_job(self, request: shapes.SubmitJobRequest, context: RequestContext) -> shapes.SubmitJobResponse:
+        command = commands.SubmitJob(request=request, job_id=str(uuid4()), size=context.body_size)
+        answer: shapes.SubmitJobResponse = await self._desk.carry_out(command)
+        return answer
+
+    async def describe_jobs(
+        self, request: shapes.DescribeJobsRequest, _: RequestContext
+    ) -> shapes.DescribeJobsResponse:
+        if len(request.jobs) > MAXIMUM_PAGE:
+            raise validation_failure("Maximum number of jobs supported is  100")
+        views = await self._desk.reader.find([job_id_of(self._desk.account, job_id) for job_id in request.jobs])
+        details = await self._desk.reader.details(views)
+        return shapes.DescribeJobsResponse(
+            jobs=[job_detail(view, details[view.constant.seq], self._desk.account) for view in views]
+        )
+
+    async def list_jobs(self, request: shapes.ListJobsRequest, _: RequestContext) -> shapes.ListJobsResponse:
+        given = [name for name in ("job_queue", "array_job_id", "multi_node_job_id") if getattr(request, name)]
+        if len(given) != 1:
+            raise validation_failure("Exactly one of jobQueue, arrayJobId and multiNodeJobId must be given")
+        filters = [entry for entry in request.filters or () if entry.name]
+        limit = page_size(request.max_results, MAXIMUM_PAGE if filters else MAXIMUM_JOB_PAGE)
+        if request.job_queue:
+            return await self._list_queue(request.job_queue, request, filters, limit)
+        if filters:
+            raise validation_failure("filters can only be used with jobQueue")
+        return await self._list_children(request, limit)
+
+    async def _list_queue(
+        self, queue: str, request: shapes.ListJobsRequest, filters: Sequence[shapes.KeyValuesPair], limit: int
+    ) -> shapes.ListJobsResponse:
+        name = await self._queue_name(queue)
+        wanted = _job_filter(name, request.job_status, filters)
+        listing = f"ListJobs {wanted}"
+        position = self._desk.position(listing, request.next_token)
+        views = await self._desk.reader.in_queue(wanted, position, limit + 1)
+        more = len(views) > limit
+        return shapes.ListJobsResponse(
+            job_summary_list=[job_summary(view, self._desk.account) for view in views[:limit]],
+            next_token=self._desk.seal(listing, views[limit - 1].row.seq) if more else None,
+        )
+
+    async def _list_children(self, request: shapes.ListJobsRequest, limit: int) -> shapes.ListJobsResponse:
+        parent_id = job_id_of(self._desk.account, request.array_job_id or request.multi_node_job_id or "")
+        status = Status[request.job_status or "RUNNING"]
+        listing = f"ListJobs {parent_id} {status.name}"
+        position = self._desk.position(listing, request.next_token)
+        views = []
+        if request.array_job_id:
+            views = await self._desk.reader.children_of(parent_id, status, position or 0, limit + 1) or []
+        more = len(views) > limit
+        return shapes.ListJobsResponse(
+            job_summary_list=[job_summary(view, self._desk.account) for view in views[:limit]],
+            next_token=self._desk.seal(listing, views[limit].row.child_index) if more else None,
+        )
+
+    async def cancel_job(self, request: shapes.CancelJobRequest, _: RequestContext) -> None:
+        await self._desk.carry_out(commands.CancelJob(request.job_id, request.reason))
+
+    async def terminate_job(self, request: shapes.TerminateJobRequest, _: RequestContext) -> None:
+        await self._desk.carry_out(commands.TerminateJob(request.job_id, request.reason))
+
+    async def _queue_name(self, name_or_arn: str) -> str:
+        def find(kernel: Kernel) -> str | None:
+            name = self._desk.account.name_of("job-queue", name_or_arn)
+            return name if name in kernel.state.queues else None
+
+        name = await self._desk.ask(find)
+        if name is None:
+            raise validation_failure(f"JobQueue {name_or_arn} not found.")
+        return name
+
+
+def _job_filter(queue: str, status: str | None, filters: Sequence[shapes.KeyValuesPair]) -> JobFilter:
+    if not filters:
+        return JobFilter(queue=queue, status=Status[status or "RUNNING"])
+    if len(filters) > 1:
+        raise validation_failure("Only one filter can be used at a time")
+    name, values = filters[0].name, filters[0].values or []
+    if len(values) != 1:
+        raise validation_failure(f"Filter {name} must have exactly one value")
+    value = values[0]
+    match name:
+        case "JOB_NAME":
+            return JobFilter(queue=queue, name=value)
+        case "JOB_DEFINITION":
+            return JobFilter(queue=queue, definition=value)
+        case "BEFORE_CREATED_AT":
+            return JobFilter(queue=queue, created_before=_milliseconds(name, value))
+        case "AFTER_CREATED_AT":
+            return JobFilter(queue=queue, created_after=_milliseconds(name, value))
+        case "SHARE_IDENTIFIER":
+            return JobFilter(queue=queue, status=Status[status] if status else None, share=value)
+    raise validation_failure(
+        f"Filter {name} is not one of JOB_NAME, JOB_DEFINITION, BEFORE_CREATED_AT, AFTER_CREATED_AT, SHARE_IDENTIFIER"
+    )
+
+
+def _milliseconds(name: str, value: str) -> int:
+    if not (value.isascii() and value.isdigit() and len(value) <= 18):
+        raise validation_failure(f"Filter {name} must be a number of milliseconds since the epoch, got {value!r}")
+    return int(value)

@@ -1,0 +1,29 @@
+"""Where each command is carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from batchyard.kernel import commands, definition_registry, environments, job_requests, queues, tagging
+from batchyard.kernel.state import State
+
+_HANDLERS: Mapping[type, Callable[[State, Any, int], Any]] = {
+    commands.SubmitJob: job_requests.submit_job,
+    commands.CancelJob: job_requests.cancel_job,
+    commands.TerminateJob: job_requests.terminate_job,
+    commands.RegisterJobDefinition: definition_registry.register,
+    commands.DeregisterJobDefinition: definition_registry.deregister,
+    commands.CreateComputeEnvironment: environments.create_environment,
+    commands.UpdateComputeEnvironment: environments.update_environment,
+    commands.DeleteComputeEnvironment: environments.delete_environment,
+    commands.CreateJobQueue: queues.create_queue,
+    commands.UpdateJobQueue: queues.update_queue,
+    commands.DeleteJobQueue: queues.delete_queue,
+    commands.ChangeTags: tagging.change_tags,
+}
+
+
+def handle(state: State, command: commands.Command, now: int) -> Any:
+    """Carries out one command and gives its answer. Raises `Refusal`, and then nothing has changed."""
+    return _HANDLERS[type(command)](state, command, now)

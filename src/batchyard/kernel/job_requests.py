@@ -1,0 +1,99 @@
+"""SubmitJob, CancelJob and TerminateJob: from the request to the life of the job."""
+
+from __future__ import annotations
+
+from batchyard.kernel import dependencies, lifecycle
+from batchyard.kernel.arrays import new_array
+from batchyard.kernel.commands import CancelJob, SubmitJob, TerminateJob
+from batchyard.kernel.definition_registry import find_active
+from batchyard.kernel.environment import log_prefix_of
+from batchyard.kernel.identifiers import job_id_of
+from batchyard.kernel.placement import environments_of
+from batchyard.kernel.queues import family_of, find_queue
+from batchyard.kernel.records import Job, JobQueue
+from batchyard.kernel.refusal import Refusal
+from batchyard.kernel.state import State
+from batchyard.kernel.submission import check_request, resolved
+from batchyard.shapes import batch as shapes
+
+MAXIMUM_REASON = 1024
+
+
+def submit_job(state: State, command: SubmitJob, now: int) -> shapes.SubmitJobResponse:
+    """SubmitJob."""
+    request = command.request
+    check_request(request, command.size, state.settings.maximum_array_size)
+    queue = _queue_for(state, request)
+    definition = find_active(state, request.job_definition)
+    _check_platform(state, queue, definition)
+    submission = resolved(request, definition, queue.detail.job_queue_arn or "")
+    outlook = dependencies.examine(state, request.depends_on, submission.size, command.facts)
+
+    detail = submission.detail
+    assert detail.container is not None
+    job = Job(
+        seq=state.take_seq(),
+        id=command.job_id,
+        name=request.job_name,
+        queue=queue,
+        definition=state.shared_text(detail.job_definition or ""),
+        resources=state.shared(submission.resources),
+        created_at=now,
+        retry=detail.retry_strategy,
+        timeout=detail.timeout.attempt_duration_seconds if detail.timeout else None,
+        priority=detail.scheduling_priority,
+        log_prefix=log_prefix_of(detail.container),
+        depends_on=request.depends_on or None,
+    )
+    if submission.size is not None:
+        job.array = new_array(submission.size, sequential=outlook.sequential)
+    state.effects.details.append((job.seq, detail))
+    lifecycle.accept(state, job, outlook, now)
+    arn = state.settings.account.arn(f"job/{job.id}")
+    return shapes.SubmitJobResponse(job_arn=arn, job_name=job.name, job_id=job.id)
+
+
+def _queue_for(state: State, request: shapes.SubmitJobRequest) -> JobQueue:
+    queue = find_queue(state, request.job_queue)
+    if queue is None or queue.detail.status == "DELETING":
+        raise Refusal(f"JobQueue {request.job_queue} not found.")
+    if queue.detail.state != "ENABLED":
+        raise Refusal(f"Job queue {queue.detail.job_queue_arn} is not enabled")
+    if request.share_identifier or request.scheduling_priority_override is not None:
+        raise Refusal(
+            "Job with shareIdentifier or schedulingPriority can onlybe submitted to job queue with fair share"
+            " scheduling policy."
+        )
+    return queue
+
+
+def _check_platform(state: State, queue: JobQueue, definition: shapes.JobDefinition) -> None:
+    families = {family_of(environment) for environment in environments_of(state, queue)}
+    capabilities = definition.platform_capabilities or ["EC2"]
+    if families and not families & set(capabilities):
+        raise Refusal(
+            f"Job Queue is attached to Compute Environment that can not run Jobs with capability {capabilities[0]}"
+        )
+
+
+def cancel_job(state: State, command: CancelJob, now: int) -> None:
+    """CancelJob. A job that is unknown or has finished is no error."""
+    _check_reason(command.reason)
+    found = state.find(job_id_of(state.settings.account, command.job_id))
+    if found is not None:
+        lifecycle.cancel(state, *found, command.reason, now)
+
+
+def terminate_job(state: State, command: TerminateJob, now: int) -> None:
+    """TerminateJob. A job that is unknown or has finished is no error."""
+    _check_reason(command.reason)
+    found = state.find(job_id_of(state.settings.account, command.job_id))
+    if found is not None:
+        lifecycle.terminate(state, *found, command.reason, now)
+
+
+def _check_reason(reason: str) -> None:
+    if not reason:
+        raise Refusal("reason must not be empty")
+    if len(reason) > MAXIMUM_REASON:
+        raise Refusal(f"reason must have at most {MAXIMUM_REASON} characters, got {len(reason)}")
