@@ -105,6 +105,7 @@ def child_of(parent: Job, index: int, seq: int) -> Job:
         definition=parent.definition,
         resources=parent.resources,
         created_at=parent.created_at,
+        kind=parent.kind,
         status=status_of(parent.array, index),
         retry=parent.retry,
         timeout=parent.timeout,

@@ -29,7 +29,7 @@ from batchyard.kernel.messages import (
 from batchyard.kernel.ordering import fifo
 from batchyard.kernel.placement import find_place
 from batchyard.kernel.queues import complete_queues, queues_due
-from batchyard.kernel.records import HeadWait, Instance, Job, JobQueue, Resources, Status
+from batchyard.kernel.records import HeadWait, Instance, Job, JobQueue, Kind, Resources, Status
 from batchyard.kernel.state import Settings, State
 
 STARTS_A_STEP = 1000
@@ -109,7 +109,7 @@ class Kernel:
                 fifo.take(queue)
                 budget -= 1
                 continue
-            never = waiting.never_fits(self.state, queue, job.resources)
+            never = waiting.never_fits(self.state, job)
             if never is None:
                 self._hold(queue, job, waiting.head_reason(self.state, queue, job.resources, f"Job {job.id}"), now)
                 return budget
@@ -148,18 +148,18 @@ class Kernel:
     def _explain_newcomers(self) -> None:
         """Says in the history why a job that has just become RUNNABLE did not start at once."""
         newcomers, self.state.newcomers = self.state.newcomers, []
-        reasons: dict[tuple[str, Resources, bool], str] = {}
+        reasons: dict[tuple[str, Resources, Kind, bool], str] = {}
         for job, transition in newcomers:
             if job.status is not Status.RUNNABLE or transition.reason is not None:
                 continue
             first = fifo.head(job.queue) or job
-            key = (job.queue.name, job.resources, job is first)
+            key = (job.queue.name, job.resources, job.kind, job is first)
             if key not in reasons:
                 reasons[key] = self._reason_text(job, first)
             transition.reason = reasons[key]
 
     def _reason_text(self, job: Job, first: Job) -> str:
-        never = waiting.never_fits(self.state, job.queue, job.resources)
+        never = waiting.never_fits(self.state, job)
         if never is not None:
             return never.text
         subject = "It" if job is first else f"Job {first.id}, which is ahead of it,"

@@ -31,6 +31,19 @@ class Status(enum.IntEnum):
         return self >= Status.SUCCEEDED
 
 
+class Kind(enum.IntEnum):
+    """What a job is made of. The numbers are what the store keeps."""
+
+    CONTAINER = 0
+    """One container (`containerProperties`)."""
+    ECS = 1
+    """Several containers on one host (`ecsProperties`)."""
+    EKS = 2
+    """A pod (`eksProperties`)."""
+    MULTI_NODE = 3
+    """Several hosts at once (`nodeProperties`)."""
+
+
 class Resources(msgspec.Struct, frozen=True):
     """What one task asks for. Jobs that ask for the same share one object."""
 
@@ -187,6 +200,7 @@ class Job(msgspec.Struct, kw_only=True):
     """ARN with revision."""
     resources: Resources
     created_at: int
+    kind: Kind = Kind.CONTAINER
     status: Status = Status.SUBMITTED
     status_reason: str | None = None
     retry: shapes.RetryStrategy | None = None

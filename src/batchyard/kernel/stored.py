@@ -19,6 +19,7 @@ from batchyard.kernel.records import (
     Dependent,
     Job,
     JobQueue,
+    Kind,
     Resources,
     Status,
     Task,
@@ -49,6 +50,7 @@ class StoredJob(msgspec.Struct):
     log_prefix: str | None = None
     depends_on: list[shapes.JobDependency] | None = None
     array_size: int | None = None
+    kind: Kind | None = None
     status: Status = Status.SUBMITTED
     status_reason: str | None = None
     started_at: int | None = None
@@ -118,6 +120,7 @@ def _restore_job(state: State, stored: StoredJob) -> Job:
         definition=state.shared_text(stored.definition or ""),
         resources=state.shared(Resources(stored.milli_vcpus or 0, stored.memory or 0, stored.gpus or 0)),
         created_at=stored.created_at or 0,
+        kind=Kind(stored.kind or 0),
         retry=stored.retry,
         timeout=stored.timeout,
         share=stored.share,

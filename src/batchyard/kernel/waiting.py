@@ -11,7 +11,7 @@ import msgspec
 from batchyard.kernel import arrays
 from batchyard.kernel.ordering import fifo
 from batchyard.kernel.placement import environments_of, instances_of, largest
-from batchyard.kernel.records import ComputeEnvironment, Job, JobQueue, Resources, Status
+from batchyard.kernel.records import ComputeEnvironment, Job, JobQueue, Kind, Resources, Status
 from batchyard.kernel.state import State
 
 NEVER = "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT"
@@ -43,17 +43,26 @@ class Reason(msgspec.Struct, frozen=True):
         return f"{self.code} - {_TEXTS[self.code]} {self.text}" if self.code else None
 
 
-def never_fits(state: State, queue: JobQueue, wanted: Resources) -> Reason | None:
-    """The reason why nothing that the queue has could ever run this, or None when something could."""
-    environments = environments_of(state, queue)
+_NOT_RUN = {
+    Kind.ECS: "jobs of several containers (ecsProperties)",
+    Kind.EKS: "jobs on Kubernetes (eksProperties)",
+    Kind.MULTI_NODE: "multi-node parallel jobs (nodeProperties)",
+}
+
+
+def never_fits(state: State, job: Job) -> Reason | None:
+    """The reason why nothing that the job's queue has could ever run it, or None when something could."""
+    if job.kind in _NOT_RUN:
+        return Reason(f"No engine of this server runs {_NOT_RUN[job.kind]}.", NEVER, "NEVER")
+    environments = environments_of(state, job.queue)
     limits = [(environment, largest(state, environment)) for environment in environments]
-    if not limits or any(wanted.fits(limit) for _, limit in limits):
+    if not limits or any(job.resources.fits(limit) for _, limit in limits):
         return None
-    text = f"It needs {wanted}; " + "; ".join(
+    text = f"It needs {job.resources}; " + "; ".join(
         f"the most that compute environment {environment.name} can give one job is {limit}"
         for environment, limit in limits
     )
-    only_max_vcpus = any(_fits_but_for_max_vcpus(state, environment, wanted) for environment in environments)
+    only_max_vcpus = any(_fits_but_for_max_vcpus(state, environment, job.resources) for environment in environments)
     return Reason(f"{text}.", MAX_VCPUS if only_max_vcpus else NEVER, "NEVER")
 
 
@@ -112,7 +121,7 @@ def explain(state: State, job: Job, index: int | None) -> Reason:
 
 def _explain_runnable(state: State, job: Job, index: int | None) -> Reason:
     queue = job.queue
-    never = never_fits(state, queue, job.resources)
+    never = never_fits(state, job)
     if never is not None:
         return never
     entry = job

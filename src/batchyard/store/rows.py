@@ -45,11 +45,12 @@ def new_row(job: Job) -> Values:
         job.log_prefix,
         encode(job.depends_on) if job.depends_on else None,
         job.array.size if job.array else None,
+        int(job.kind),
         *_progress(job),
     )
 
 
-_NO_CONSTANTS = (None,) * 14
+_NO_CONSTANTS = (None,) * 15
 
 
 def changed_row(job: Job) -> Values:

@@ -89,6 +89,7 @@ jobs = Table(
     Column("log_prefix", Text),
     Column("depends_on", LargeBinary),
     Column("array_size", Integer),
+    Column("kind", SmallInteger),
     Column("status", SmallInteger, nullable=False),
     Column("status_reason", Text),
     Column("started_at", BigInteger),
@@ -103,7 +104,7 @@ jobs = Table(
     Column("untouched_reason", Text),
 )
 """`id` is null for array children (they are `<parent's id>:<child_index>`), as is all that they inherit. `ended_by`: 1
-cancelled, 2 terminated, 3 both. The columns up to `array_size` never change."""
+cancelled, 2 terminated, 3 both. The columns up to `kind` never change."""
 
 top_level = jobs.c.parent_seq.is_(None)
 Index(

@@ -48,6 +48,7 @@ def upgrade() -> None:
         sa.Column("log_prefix", sa.Text(), nullable=True),
         sa.Column("depends_on", sa.LargeBinary(), nullable=True),
         sa.Column("array_size", sa.Integer(), nullable=True),
+        sa.Column("kind", sa.SmallInteger(), nullable=True),
         sa.Column("status", sa.SmallInteger(), nullable=False),
         sa.Column("status_reason", sa.Text(), nullable=True),
         sa.Column("started_at", sa.BigInteger(), nullable=True),
