@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from batchyard.kernel.records import NOTHING, ComputeEnvironment, Instance, Job, JobQueue, Resources
+from batchyard.kernel.records import NOTHING, ComputeEnvironment, Instance, Job, JobQueue, Kind, Resources
 from batchyard.kernel.state import State
 
 
@@ -23,6 +23,8 @@ class Place(msgspec.Struct, frozen=True):
 
 def find_place(state: State, job: Job) -> Place | None:
     """The place of a job, or None when it has to wait."""
+    if job.kind is not Kind.CONTAINER:
+        return None
     environments = environments_of(state, job.queue)
     for environment in environments:
         if not environment.available or not _has_share(environment, job.resources):
