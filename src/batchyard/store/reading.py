@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, select, tuple_
+from sqlalchemy import ColumnElement, Connection, func, select, tuple_
 
 from batchyard.kernel.records import Status
 from batchyard.kernel.stored import StoredJob
@@ -105,11 +105,11 @@ def _conditions(wanted: JobFilter) -> list[ColumnElement[bool]]:
 
 
 def _definition_condition(definition: str) -> ColumnElement[bool]:
+    """Case counts here, and LIKE ignores it in SQLite: a text that REPLACE changes is one that contains the name."""
     if definition.startswith("arn:"):
         return jobs.c.definition == definition
-    if definition.endswith("*"):
-        return jobs.c.definition.like(f"%:job-definition/{_literal(definition[:-1])}%", escape="/")
-    return jobs.c.definition.like(f"%:job-definition/{_literal(definition)}:%", escape="/")
+    name = definition[:-1] if definition.endswith("*") else f"{definition}:"
+    return func.replace(jobs.c.definition, f":job-definition/{name}", "") != jobs.c.definition
 
 
 def _literal(text: str) -> str:
