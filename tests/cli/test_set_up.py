@@ -136,6 +136,7 @@ def test_serve_serves_and_its_connection_file_is_found(tmp_path: Path, batchyard
     )
     try:
         until(lambda: ready.exists() or server.poll() is not None)
+        assert server.poll() is None, server.communicate()
         assert json.loads(ready.read_text())["region"] == "eu-central-1"
         assert shell("run", "-q", "--", "echo", "hello").stdout == "hello\n"
         assert shell("jobs", AWS_ACCESS_KEY_ID="OTHER", AWS_SECRET_ACCESS_KEY="other").returncode == 0

@@ -148,12 +148,16 @@ class Live:
         if status not in ("SUBMITTED", "PENDING", "RUNNABLE"):
             self._reason = None
         size = array_size(job)
-        doing = self._bar(job, size) if size is not None else (self._reason or "")
+        doing = self._bar(job, size) if size is not None else self._changed_reason()
         elapsed = duration((time.monotonic() - self._since) * 1000)
         head = f"  {status} {elapsed}"
         room = shutil.get_terminal_size().columns - len(head) - 4
         tail = cut(one_line(doing), room) if doing else ""
         self._draw(painted(head, status_colour(status), sys.stderr) + (f"  {tail}" if tail else ""))
+
+    def _changed_reason(self) -> str:
+        """The reason where its numbers are no longer those that stand above."""
+        return self._reason if self._reason and self._reason != self._said_reason else ""
 
     def _bar(self, job: Json, size: int) -> str:
         counts = array_counts(job)
