@@ -33,7 +33,7 @@ def dump_state(state: State, *, exact: bool = False) -> dict[str, Any]:
             name: [_plain(instance.capacity), _plain(instance.used), [job.id for job in instance.line]]
             for name, instance in state.instances.items()
         },
-        "deadlines": sorted(deadline for deadline in state.deadlines if deadline[1] in state.tasks),
+        "deadlines": sorted(deadline for deadline in state.deadlines if _in_force(state, deadline[1])),
     }
     if exact:
         dump["deadlines"] = list(state.deadlines)
@@ -41,6 +41,11 @@ def dump_state(state: State, *, exact: bool = False) -> dict[str, Any]:
         dump["newcomers"] = len(state.newcomers)
         dump["due"] = [resource.due for resource in (*state.environments.values(), *state.queues.values())]
     return dump
+
+
+def _in_force(state: State, task_id: str) -> bool:
+    job = state.tasks.get(task_id)
+    return job is not None and job.task is not None and job.task.ending is None
 
 
 def _plain(value: Any) -> Any:
@@ -51,11 +56,12 @@ def _dump_job(job: Job, exact: bool) -> dict[str, Any]:
     dump = {name: _plain(getattr(job, name)) for name in (*_CONSTANT, *_CHANGING, "task", "depends_on", "log_prefix")}
     dump["queue"] = job.queue.name
     dump["open dependencies"] = job.open_dependencies
-    dump["dependents"] = sorted(
+    dump["dependents"] = [
         (dependent.job.id, dependent.index, dependent.n_to_n)
         for dependent in job.dependents or ()
         if exact or _still_waits(job, dependent.job, dependent.index)
-    )
+    ]
+    dump["dependents"].sort(key=repr)
     if job.array is None:
         return dump
     array = job.array
@@ -86,13 +92,11 @@ def _blocked(blocked: dict[int, int], states: bytearray) -> dict[int, int]:
 
 
 def _dump_queue(queue: JobQueue, exact: bool) -> dict[str, Any]:
-    """`line`: who waits, in the order of their turn, those included that are set aside."""
-    waiting = {entry[2].id for entry in queue.waiting if _waits(entry[2])}
-    dump: dict[str, Any] = {
-        "detail": _plain(queue.detail),
-        "unfinished": queue.unfinished,
-        "line": sorted(waiting | {job.id for job in queue.unplaceable.values() if _waits(job)}),
-    }
+    """`line`: who waits, in the order of their turn; those that were set aside stand where they would come back to."""
+    line = {(rank, seq, job.id) for rank, seq, job in queue.waiting if _waits(job)}
+    aside = [job for job in queue.unplaceable.values() if _waits(job)]
+    line |= {(0 if job.attempts or job.parent else 1, job.seq, job.id) for job in aside}
+    dump: dict[str, Any] = {"detail": _plain(queue.detail), "unfinished": queue.unfinished, "line": sorted(line)}
     if exact:
         dump["heap"] = [entry[:2] for entry in queue.waiting]
         dump["set aside"] = sorted(queue.unplaceable)

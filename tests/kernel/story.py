@@ -8,7 +8,7 @@ ends must be acknowledged exactly once, and nothing may be ordered before its ro
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -36,6 +36,7 @@ from batchyard.kernel.messages import Observation, TaskExited, TaskLost, TaskRec
 from batchyard.kernel.records import Job, Resources, Status
 from batchyard.kernel.refusal import Refusal
 from batchyard.kernel.state import Settings
+from batchyard.kernel.stored import Snapshot, restore
 from batchyard.kernel.waiting import Reason, explain
 from batchyard.shapes import batch as shapes
 
@@ -48,10 +49,19 @@ SMALL = 128
 class Story:
     """A kernel with one engine `local` (2 vCPU, 4,096 MiB), a compute environment and a queue `q`, unless told otherwise."""
 
-    def __init__(self, *, vcpus: int = 2, memory: int = 4096, gpus: int = 0, lead: int = 0, bare: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        vcpus: int = 2,
+        memory: int = 4096,
+        gpus: int = 0,
+        lead: int = 0,
+        bare: bool = False,
+        save: Callable[[Effects], None] | None = None,
+    ) -> None:
         self.now = NOON
-        self.kernel = Kernel(Settings(account=ACCOUNT))
-        self.kernel.add_instance("local", Resources(1000 * vcpus, memory, gpus), lead)
+        self._machine = (Resources(1000 * vcpus, memory, gpus), lead)
+        self.kernel = self._new_kernel()
         self.jobs: dict[str, Job] = {}
         self.details: dict[str, shapes.JobDetail] = {}
         self.waits: list[Wait] = []
@@ -61,11 +71,30 @@ class Story:
         self._in_force: dict[str, str] = {}
         self._started: Counter[str] = Counter()
         self._may_restart: set[str] = set()
+        self.save = save
+        """Where a story keeps its rows, when it has a store."""
         self._to_acknowledge: list[str] = []
         if not bare:
             self.environment("ce", max_vcpus=vcpus)
             self.queue("q", ["ce"])
             self.definition("work")
+
+    def _new_kernel(self) -> Kernel:
+        kernel = Kernel(Settings(account=ACCOUNT))
+        kernel.add_instance("local", *self._machine)
+        return kernel
+
+    def restart(self, snapshot: Snapshot) -> None:
+        """The server is started again from what was saved: nothing that can be observed has changed."""
+        kernel = self._new_kernel()
+        restore(kernel.state, snapshot, self.now)
+        assert dump_state(kernel.state) == dump_state(self.kernel.state)
+        self.kernel = kernel
+        for job in kernel.state.jobs.values():
+            self.jobs[self.label(job.id)] = job
+            for child in job.array.children.values() if job.array else ():
+                self.jobs[self.label(child.id)] = child
+        self._turn()
 
     # What exists
 
@@ -222,6 +251,7 @@ class Story:
         """The engine has never begun the task."""
         task_id = self._task(label)
         self._may_restart.add(task_id)
+        self._started[task_id] -= 1
         job = self.kernel.state.tasks[task_id]
         assert job.task is not None
         if job.task.ending is not None:
@@ -273,7 +303,7 @@ class Story:
             again = start.task_id in self._may_restart
             self._may_restart.discard(start.task_id)
             assert again or start.job.seq in effects.jobs, "a start whose row is not in the same commit"
-            assert again or self._started[start.task_id] == 0, "an attempt is started twice"
+            assert self._started[start.task_id] == 0, "an attempt is started twice"
             self._started[start.task_id] += 1
             label = f"{self.label(start.job.id)}#{start.attempt}"
             self._in_force[start.task_id] = label
@@ -288,6 +318,8 @@ class Story:
         assert self.kernel.state.tasks.keys() == self._in_force.keys()
 
     def _commit(self, effects: Effects) -> None:
+        if self.save is not None:
+            self.save(effects)
         for job in effects.jobs.values():
             self.jobs[self.label(job.id)] = job
         for seq, detail in effects.details:
@@ -366,6 +398,12 @@ class Story:
     def history(self, label: str) -> list[tuple[str, str | None]]:
         seq = self.jobs[label].seq
         return [(line.status.name, line.reason) for line in self._transitions if line.job_seq == seq]
+
+    def given(self, kind: str) -> list[str]:
+        """The orders of this kind since the last call, without the kind; they are accounted for by that."""
+        found = [order for order in self._orders if order.startswith(f"{kind} ")]
+        self._orders = [order for order in self._orders if order not in found]
+        return [order.removeprefix(f"{kind} ") for order in found]
 
     def states(self, label: str) -> list[str]:
         return [status for status, _ in self.history(label)]

@@ -325,7 +325,7 @@ def test_an_array_whose_entry_was_swept_away_still_gets_its_turn(story: Story, m
     for label in "XYZ":
         story.submit(label)
         story.cancel(label)
-    assert [entry[2] for entry in story.kernel.state.queues["q"].waiting] == [story.jobs["wide"]], "B was swept"
+    assert story.jobs["B"] not in [entry[2] for entry in story.kernel.state.queues["q"].waiting], "B was swept"
     story.run("A:1", "A:2")
     story.ordered("start wide#1")
     story.run("wide")
