@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from batchyard.api.batch.desk import Desk
 from batchyard.api.errors import client_exception
 from batchyard.api.service import RequestContext
@@ -14,6 +16,8 @@ class Tags:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self._changing = asyncio.Lock()
+        """Held from reading a job's tags to the commit of their change: of two changes at once, neither is lost."""
 
     async def list_tags_for_resource(
         self, request: shapes.ListTagsForResourceRequest, _: RequestContext
@@ -25,12 +29,14 @@ class Tags:
         return shapes.ListTagsForResourceResponse(tags=tags)
 
     async def tag_resource(self, request: shapes.TagResourceRequest, _: RequestContext) -> None:
-        job = await self._tagged_job(request.resource_arn)
-        await self._desk.carry_out(commands.ChangeTags(arn=request.resource_arn, add=request.tags, job=job))
+        async with self._changing:
+            job = await self._tagged_job(request.resource_arn)
+            await self._desk.carry_out(commands.ChangeTags(arn=request.resource_arn, add=request.tags, job=job))
 
     async def untag_resource(self, request: shapes.UntagResourceRequest, _: RequestContext) -> None:
-        job = await self._tagged_job(request.resource_arn)
-        await self._desk.carry_out(commands.ChangeTags(arn=request.resource_arn, remove=request.tag_keys, job=job))
+        async with self._changing:
+            job = await self._tagged_job(request.resource_arn)
+            await self._desk.carry_out(commands.ChangeTags(arn=request.resource_arn, remove=request.tag_keys, job=job))
 
     async def _tagged_job(self, arn: str) -> tuple[int, dict[str, str]] | None:
         """A job's seq and tags, when the ARN is one of a job. Raises `ApiError` for an unknown job, or a child."""
