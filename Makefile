@@ -4,7 +4,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 SOURCES := src tests benchmarks scripts examples
 
-.PHONY: demo test lint format shapes lock bench clean help
+.PHONY: demo test lint format shapes docs lock bench clean help
 
 help:
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 16
@@ -22,6 +22,7 @@ lint: $(VENV)/.dev ## formatting, style, types, import contracts, generated file
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(PYTHON) scripts/generate_shapes.py --check
+	$(PYTHON) scripts/generate_command_line.py --check
 
 format: $(VENV)/.dev ## bring the code into shape
 	$(VENV)/bin/ruff check --fix --quiet $(SOURCES)
@@ -29,6 +30,9 @@ format: $(VENV)/.dev ## bring the code into shape
 
 shapes: $(VENV)/.dev ## generate the wire types from the installed botocore
 	$(PYTHON) scripts/generate_shapes.py
+
+docs: $(VENV)/.dev ## generate the pages of the documentation that are generated
+	$(PYTHON) scripts/generate_command_line.py
 
 bench: $(VENV)/.bench ## measure, beside peers and floors
 	$(PYTHON) -m benchmarks $(BENCH_ARGS)
