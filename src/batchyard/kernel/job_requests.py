@@ -78,7 +78,7 @@ def _check_platform(state: State, queue: JobQueue, definition: shapes.JobDefinit
 
 def cancel_job(state: State, command: CancelJob, now: int) -> None:
     """CancelJob. A job that is unknown or has finished is no error."""
-    _check_reason(command.reason)
+    check_reason(command.reason)
     found = state.find(job_id_of(state.settings.account, command.job_id))
     if found is not None:
         lifecycle.cancel(state, *found, command.reason, now)
@@ -86,13 +86,14 @@ def cancel_job(state: State, command: CancelJob, now: int) -> None:
 
 def terminate_job(state: State, command: TerminateJob, now: int) -> None:
     """TerminateJob. A job that is unknown or has finished is no error."""
-    _check_reason(command.reason)
+    check_reason(command.reason)
     found = state.find(job_id_of(state.settings.account, command.job_id))
     if found is not None:
         lifecycle.terminate(state, *found, command.reason, now)
 
 
-def _check_reason(reason: str) -> None:
+def check_reason(reason: str) -> None:
+    """The reason that a caller gives for ending a job. Raises `Refusal`."""
     if not reason:
         raise Refusal("reason must not be empty")
     if len(reason) > MAXIMUM_REASON:

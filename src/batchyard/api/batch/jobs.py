@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import uuid4
 
+from batchyard.api.batch.bulk import end_each
 from batchyard.api.batch.desk import MAXIMUM_PAGE, Desk, page_size
 from batchyard.api.errors import validation_failure
 from batchyard.api.job_views import job_detail, job_summary
@@ -86,6 +87,18 @@ class Jobs:
 
     async def terminate_job(self, request: shapes.TerminateJobRequest, _: RequestContext) -> None:
         await self._desk.carry_out(commands.TerminateJob(request.job_id, request.reason))
+
+    async def cancel_jobs(self, request: shapes.CancelJobsRequest, _: RequestContext) -> shapes.CancelJobsResponse:
+        ids, failures = await end_each(self._desk, request.jobs, request.reason, commands.CancelJob)
+        errors = [shapes.CancelJobsErrorDetail(job=job, code=code, message=text) for job, code, text in failures]
+        return shapes.CancelJobsResponse(successful=ids, errors=errors)
+
+    async def terminate_jobs(
+        self, request: shapes.TerminateJobsRequest, _: RequestContext
+    ) -> shapes.TerminateJobsResponse:
+        ids, failures = await end_each(self._desk, request.jobs, request.reason, commands.TerminateJob)
+        errors = [shapes.TerminateJobsErrorDetail(job=job, code=code, message=text) for job, code, text in failures]
+        return shapes.TerminateJobsResponse(successful=ids, errors=errors)
 
     async def _queue_name(self, name_or_arn: str) -> str:
         def find(kernel: Kernel) -> str | None:
