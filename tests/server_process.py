@@ -51,6 +51,8 @@ class ServerProcess:
             "log_level": "warning",
             **settings,
         }
+        self.flags: tuple[str, ...] = ()
+        """Further flags of `batchyard serve`."""
         self.connection: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
         self.configure_client: Callable[[Any], None] = _as_it_is
@@ -77,7 +79,7 @@ class ServerProcess:
         self.ready_file.unlink(missing_ok=True)
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                SERVE, env=self.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [*SERVE, *self.flags], env=self.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         return self.process
 
