@@ -18,8 +18,8 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     array_submissions: int = 20
     queued: tuple[int, int, int] = (1_000, 100_000, 1_000_000)
     """Single jobs in the queue when the server's memory is looked at."""
-    arrays: int = 100
-    """Arrays of `array_size` whose memory is looked at together."""
+    arrays: int = 500
+    """Arrays of `array_size` whose memory is looked at together: enough to use up what the server has free at first."""
 
 
 FULL = Sizes()
