@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 HEAD = "0001"
@@ -44,7 +44,11 @@ def open_engine(path: Path) -> Engine:
 
 def migrate(engine: Engine) -> None:
     """Brings the schema up to date. Raises `SchemaError` when that can't be."""
-    with engine.connect() as connection:
+    try:
+        connection = engine.connect()
+    except DatabaseError as error:
+        raise SchemaError(f"the database {engine.url.database} cannot be opened: {error.orig}") from error
+    with connection:
         tables = set(inspect(connection).get_table_names())
         version = None
         if "alembic_version" in tables:

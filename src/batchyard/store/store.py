@@ -101,27 +101,41 @@ class Store:
 
     def forget_finished(self, before: int, at_most: int) -> int:
         """Removes some jobs that ended before this time (milliseconds), children and all. Returns how many there were."""
-        writer = self._writer
-        assert writer is not None
-        jobs = schema.jobs
-        ended = jobs.c.status.in_([int(status) for status in Status if status.terminal])
-        query = select(jobs.c.seq).where(jobs.c.parent_seq.is_(None), ended, jobs.c.stopped_at < before)
-        seqs = [row.seq for row in writer.execute(query.order_by(jobs.c.stopped_at).limit(at_most))]
-        for seq in seqs:
-            family = select(jobs.c.seq).where((jobs.c.seq == seq) | (jobs.c.parent_seq == seq))
-            writer.execute(delete(schema.transitions).where(schema.transitions.c.job_seq.in_(family)))
-            writer.execute(delete(schema.job_details).where(schema.job_details.c.seq == seq))
-            writer.execute(delete(jobs).where((jobs.c.seq == seq) | (jobs.c.parent_seq == seq)))
-        writer.commit()
-        return len(seqs)
+        with self._transaction() as writer:
+            return _forget_finished(writer, before, at_most)
 
     def write_first_start(self, settings: dict[str, str], credential: dict[str, Any]) -> None:
         """Keeps what the first start drew, in one commit."""
+        with self._transaction() as writer:
+            writer.execute(
+                insert(schema.settings), [{"name": name, "value": value} for name, value in settings.items()]
+            )
+            writer.execute(insert(schema.credentials), credential)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        """The writer, whose work is committed at the end, or taken back when something is raised."""
         writer = self._writer
         assert writer is not None
-        writer.execute(insert(schema.settings), [{"name": name, "value": value} for name, value in settings.items()])
-        writer.execute(insert(schema.credentials), credential)
-        writer.commit()
+        try:
+            yield writer
+            writer.commit()
+        except BaseException:
+            writer.rollback()
+            raise
+
+
+def _forget_finished(writer: Connection, before: int, at_most: int) -> int:
+    jobs = schema.jobs
+    ended = jobs.c.status.in_([int(status) for status in Status if status.terminal])
+    query = select(jobs.c.seq).where(jobs.c.parent_seq.is_(None), ended, jobs.c.stopped_at < before)
+    seqs = [row.seq for row in writer.execute(query.order_by(jobs.c.stopped_at).limit(at_most))]
+    for seq in seqs:
+        family = select(jobs.c.seq).where((jobs.c.seq == seq) | (jobs.c.parent_seq == seq))
+        writer.execute(delete(schema.transitions).where(schema.transitions.c.job_seq.in_(family)))
+        writer.execute(delete(schema.job_details).where(schema.job_details.c.seq == seq))
+        writer.execute(delete(jobs).where((jobs.c.seq == seq) | (jobs.c.parent_seq == seq)))
+    return len(seqs)
 
 
 class _Statements:
