@@ -180,7 +180,7 @@ class LineWriter:
     Readers may read all the while; another writer may append in between (PutLogEvents of a caller).
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         """Creates the file and its folders at once, so that an empty stream exists. Reopening continues the file."""
         self._path = path
         self._descriptor = -1
@@ -314,7 +314,7 @@ class LineWriter:
                 try:
                     self._descriptor = _open_for_append(self._path)
                 except FileNotFoundError:
-                    self._path.parent.mkdir(parents=True, exist_ok=True)
+                    Path(self._path).parent.mkdir(parents=True, exist_ok=True)
                     self._descriptor = _open_for_append(self._path)
             size = os.lseek(self._descriptor, 0, os.SEEK_END)
             if size != self._end:
@@ -328,7 +328,7 @@ class LineWriter:
         return True
 
 
-def _open_for_append(path: Path) -> int:
+def _open_for_append(path: Path | str) -> int:
     return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
 

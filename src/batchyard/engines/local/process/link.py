@@ -20,8 +20,9 @@ from batchyard.engines.local.process.protocol import (
     runner_frame_reader,
 )
 
-SEND_DELAY_SECONDS = 0.004
-"""How long news may wait for company while there is other work: one message a task would cost the server a lot."""
+SEND_DELAY_SECONDS = 0.02
+"""How long news may wait for company while there is other work: one message a task would cost the server a lot.
+No start waits for it, since tasks that were handed over ahead are there."""
 
 SEND_AT_ONCE = 64
 """So many news do not wait."""

@@ -26,7 +26,7 @@ class Streams:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._group_files: dict[str, str] = {}
-        self._folders: dict[tuple[str, str], Path] = {}
+        self._folders: dict[tuple[str, str], str] = {}
 
     def open(self, order: Order) -> LineWriter:
         """The stream of a task, empty and visible from now on. `CannotStart` when its group should exist and does
@@ -47,7 +47,7 @@ class Streams:
                 )
         return LineWriter(self._path(order.log_group, order.log_stream))
 
-    def _path(self, group: str, stream: str) -> Path:
+    def _path(self, group: str, stream: str) -> Path | str:
         """The streams of one definition lie in one folder, which is worked out once."""
         prefix, _, last = stream.rpartition("/")
         if not (prefix and len(last) == _TASK_ID_LENGTH and last.isalnum() and last.isascii()):
@@ -56,5 +56,5 @@ class Streams:
         if folder is None:
             if len(self._folders) >= _MAX_FOLDERS:
                 self._folders.clear()
-            folder = self._folders[group, prefix] = stream_path(self._root, group, stream).parent
-        return folder / (last + STREAM_SUFFIX)
+            folder = self._folders[group, prefix] = str(stream_path(self._root, group, stream).parent)
+        return f"{folder}/{last}{STREAM_SUFFIX}"
