@@ -34,13 +34,13 @@ shapes: $(VENV)/.dev ## generate the wire types from the installed botocore
 docs: $(VENV)/.dev ## generate the pages of the documentation that are generated
 	$(PYTHON) scripts/generate_command_line.py
 
-bench: $(VENV)/.bench ## measure, beside peers and floors
+bench: $(VENV)/.dev ## measure, beside peers and floors
 	$(PYTHON) -m benchmarks $(BENCH_ARGS)
 
 lock: $(VENV)/.dev ## compile the locked requirements from pyproject.toml
 	scripts/lock-requirements $(VENV)/bin/uv
 
-$(VENV)/.demo $(VENV)/.dev $(VENV)/.bench: $(VENV)/.%: requirements/%.txt pyproject.toml
+$(VENV)/.demo $(VENV)/.dev: $(VENV)/.%: requirements/%.txt pyproject.toml
 	@scripts/make-venv $(VENV) requirements/$*.txt
 	@touch $@
 
