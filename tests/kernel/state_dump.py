@@ -28,6 +28,7 @@ def dump_state(state: State, *, exact: bool = False) -> dict[str, Any]:
             name: [_plain(environment.detail), _plain(environment.used)]
             for name, environment in state.environments.items()
         },
+        "scheduling policies": {name: _plain(policy) for name, policy in state.scheduling_policies.items()},
         "queues": {name: _dump_queue(queue, exact) for name, queue in state.queues.items()},
         "instances": {
             name: [_plain(instance.capacity), _plain(instance.used), [job.id for job in instance.line]]
@@ -96,7 +97,12 @@ def _dump_queue(queue: JobQueue, exact: bool) -> dict[str, Any]:
     line = {(rank, seq, job.id) for rank, seq, job in queue.waiting if _waits(job)}
     aside = [job for job in queue.unplaceable.values() if _waits(job)]
     line |= {(0 if job.attempts or job.parent else 1, job.seq, job.id) for job in aside}
-    dump: dict[str, Any] = {"detail": _plain(queue.detail), "unfinished": queue.unfinished, "line": sorted(line)}
+    dump: dict[str, Any] = {
+        "detail": _plain(queue.detail),
+        "unfinished": queue.unfinished,
+        "shares": queue.shares,
+        "line": sorted(line),
+    }
     if exact:
         dump["heap"] = [entry[:2] for entry in queue.waiting]
         dump["set aside"] = sorted(queue.unplaceable)

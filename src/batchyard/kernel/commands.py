@@ -67,6 +67,30 @@ class DeleteJobQueue(msgspec.Struct, frozen=True):
     queue: str
 
 
+class CreateSchedulingPolicy(msgspec.Struct, frozen=True):
+    request: shapes.CreateSchedulingPolicyRequest
+
+
+class UpdateSchedulingPolicy(msgspec.Struct, frozen=True):
+    request: shapes.UpdateSchedulingPolicyRequest
+
+
+class DeleteSchedulingPolicy(msgspec.Struct, frozen=True):
+    arn: str
+
+
+class CreateServiceEnvironment(msgspec.Struct, frozen=True):
+    request: shapes.CreateServiceEnvironmentRequest
+
+
+class UpdateServiceEnvironment(msgspec.Struct, frozen=True):
+    request: shapes.UpdateServiceEnvironmentRequest
+
+
+class DeleteServiceEnvironment(msgspec.Struct, frozen=True):
+    environment: str
+
+
 class ChangeTags(msgspec.Struct, frozen=True, kw_only=True):
     """TagResource (`add`) and UntagResource (`remove`)."""
 
@@ -89,5 +113,11 @@ Command = (
     | CreateJobQueue
     | UpdateJobQueue
     | DeleteJobQueue
+    | CreateSchedulingPolicy
+    | UpdateSchedulingPolicy
+    | DeleteSchedulingPolicy
+    | CreateServiceEnvironment
+    | UpdateServiceEnvironment
+    | DeleteServiceEnvironment
     | ChangeTags
 )

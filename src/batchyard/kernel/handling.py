@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from batchyard.kernel import commands, definition_registry, environments, job_requests, queues, tagging
+from batchyard.kernel import (
+    commands,
+    definition_registry,
+    environments,
+    job_requests,
+    queues,
+    scheduling_policies,
+    service_environments,
+    tagging,
+)
 from batchyard.kernel.state import State
 
 _HANDLERS: Mapping[type, Callable[[State, Any, int], Any]] = {
@@ -20,6 +29,12 @@ _HANDLERS: Mapping[type, Callable[[State, Any, int], Any]] = {
     commands.CreateJobQueue: queues.create_queue,
     commands.UpdateJobQueue: queues.update_queue,
     commands.DeleteJobQueue: queues.delete_queue,
+    commands.CreateSchedulingPolicy: scheduling_policies.create_policy,
+    commands.UpdateSchedulingPolicy: scheduling_policies.update_policy,
+    commands.DeleteSchedulingPolicy: scheduling_policies.delete_policy,
+    commands.CreateServiceEnvironment: service_environments.create_environment,
+    commands.UpdateServiceEnvironment: service_environments.update_environment,
+    commands.DeleteServiceEnvironment: service_environments.delete_environment,
     commands.ChangeTags: tagging.change_tags,
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from batchyard.kernel.records import NOTHING, Array, Job, Resources, Status
 from batchyard.kernel.state import State
 
@@ -19,6 +21,8 @@ def check_invariants(state: State) -> None:
     for queue in state.queues.values():
         unfinished = sum(job.queue is queue for job in state.jobs.values())
         _require(queue.unfinished == unfinished, f"queue {queue.name} counts {queue.unfinished} jobs, has {unfinished}")
+        shares = Counter(job.share for job in state.jobs.values() if job.queue is queue and job.share is not None)
+        _require(queue.shares == shares, f"queue {queue.name} counts shares {queue.shares}, has {dict(shares)}")
     _require(not state.settling, "something has ended that nobody was told of")
 
 

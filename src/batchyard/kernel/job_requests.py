@@ -12,6 +12,7 @@ from batchyard.kernel.placement import environments_of
 from batchyard.kernel.queues import family_of, find_queue
 from batchyard.kernel.records import Job, JobQueue
 from batchyard.kernel.refusal import Refusal
+from batchyard.kernel.scheduling_policies import checked_share
 from batchyard.kernel.state import State
 from batchyard.kernel.submission import check_request, resolved
 from batchyard.shapes import batch as shapes
@@ -24,6 +25,7 @@ def submit_job(state: State, command: SubmitJob, now: int) -> shapes.SubmitJobRe
     request = command.request
     check_request(request, command.size, state.settings.maximum_array_size)
     queue = _queue_for(state, request)
+    share = checked_share(state, queue, request)
     definition = find_active(state, request.job_definition)
     _check_platform(state, queue, definition)
     submission = resolved(request, definition, queue.detail.job_queue_arn or "")
@@ -41,6 +43,7 @@ def submit_job(state: State, command: SubmitJob, now: int) -> shapes.SubmitJobRe
         created_at=now,
         retry=detail.retry_strategy,
         timeout=detail.timeout.attempt_duration_seconds if detail.timeout else None,
+        share=share,
         priority=detail.scheduling_priority,
         log_prefix=log_prefix_of(detail.container),
         depends_on=request.depends_on or None,
@@ -59,11 +62,6 @@ def _queue_for(state: State, request: shapes.SubmitJobRequest) -> JobQueue:
         raise Refusal(f"JobQueue {request.job_queue} not found.")
     if queue.detail.state != "ENABLED":
         raise Refusal(f"Job queue {queue.detail.job_queue_arn} is not enabled")
-    if request.share_identifier or request.scheduling_priority_override is not None:
-        raise Refusal(
-            "Job with shareIdentifier or schedulingPriority can onlybe submitted to job queue with fair share"
-            " scheduling policy."
-        )
     return queue
 
 

@@ -30,6 +30,7 @@ from batchyard.kernel.ordering import fifo
 from batchyard.kernel.placement import find_place
 from batchyard.kernel.queues import complete_queues, queues_due
 from batchyard.kernel.records import HeadWait, Instance, Job, JobQueue, Kind, Resources, Status
+from batchyard.kernel.service_environments import complete_service_environments, service_environments_due
 from batchyard.kernel.state import Settings, State
 
 STARTS_A_STEP = 1000
@@ -85,6 +86,7 @@ class Kernel:
         priority."""
         state = self.state
         complete_environments(state, now)
+        complete_service_environments(state, now)
         complete_queues(state, now)
         while state.deadlines and state.deadlines[0][0] <= now:
             lifecycle.time_out(state, heappop(state.deadlines)[1])
@@ -176,7 +178,7 @@ class Kernel:
         state = self.state
         if self._unfinished_round:
             return now
-        times = [*environments_due(state), *queues_due(state)]
+        times = [*environments_due(state), *service_environments_due(state), *queues_due(state)]
         if state.deadlines:
             times.append(state.deadlines[0][0])
         times += [

@@ -30,7 +30,7 @@ ARRAY_CHILD_FAILED = "Array Child Job failed"
 def accept(state: State, job: Job, outlook: Outlook, now: int) -> None:
     """A new job: SUBMITTED, and at once PENDING or RUNNABLE, or FAILED when a dependency has failed already."""
     state.jobs[job.id] = job
-    job.queue.unfinished += 1
+    job.queue.count_in(job)
     state.enter(job, Status.SUBMITTED, now)
     if outlook.failed:
         fail_waiting(state, job, FAILED_REASON, now)
@@ -215,7 +215,7 @@ def finish(state: State, job: Job, status: Status, reason: str | None, now: int)
     if job.parent is None:
         del state.jobs[job.id]
         state.ended[job.id] = (status, bytes(job.array.states) if job.array else None)
-        job.queue.unfinished -= 1
+        job.queue.count_out(job)
         if job.dependents:
             state.settling.append(Settled(job, None, succeeded))
         return

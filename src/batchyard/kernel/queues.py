@@ -15,12 +15,15 @@ from batchyard.kernel.environments import find_environment
 from batchyard.kernel.identifiers import NAME
 from batchyard.kernel.records import ComputeEnvironment, JobQueue
 from batchyard.kernel.refusal import Refusal
+from batchyard.kernel.scheduling_policies import find_policy, policy_of
+from batchyard.kernel.service_environments import checked_order
 from batchyard.kernel.state import State
 from batchyard.kernel.tags import check_tags
 from batchyard.shapes import batch as shapes
 
 KIND = "job-queue"
 MAXIMUM_ENVIRONMENTS = 3
+SERVICE_TYPE = "SAGEMAKER_TRAINING"
 DELETED_REASON = "JobQueue deleted"
 
 
@@ -39,19 +42,24 @@ def create_queue(state: State, command: CreateJobQueue, now: int) -> shapes.Crea
         raise Refusal("Object already exists", wrapped=False)
     check_tags(request.tags)
     _check_priority(request.priority)
-    _check_unsupported(request)
-    order = _checked_order(state, request.compute_environment_order or [])
-    _check_time_limits(request.job_state_time_limit_actions)
+    service_order = request.service_environment_order or []
+    _check_kind_of_order(request.job_queue_type, request.compute_environment_order, service_order)
+    if request.scheduling_policy_arn:
+        _check_policy(state, request.scheduling_policy_arn)
+    order = [] if service_order else _checked_order(state, request.compute_environment_order or [])
+    service_order = checked_order(state, service_order) if service_order else []
+    _check_time_limits(request.job_state_time_limit_actions, "TERMINATE" if service_order else "CANCEL")
     detail = shapes.JobQueueDetail(
         job_queue_name=name,
         job_queue_arn=state.settings.account.arn(f"{KIND}/{name}"),
         state=request.state or "ENABLED",
         status="CREATING",
         status_reason="JobQueue Creating",
+        scheduling_policy_arn=request.scheduling_policy_arn or None,
         priority=request.priority,
         compute_environment_order=order,
-        service_environment_order=[],
-        job_queue_type=request.job_queue_type or _type_of(state, order),
+        service_environment_order=service_order,
+        job_queue_type=request.job_queue_type or (SERVICE_TYPE if service_order else _type_of(state, order)),
         tags=request.tags or {},
         job_state_time_limit_actions=request.job_state_time_limit_actions or [],
     )
@@ -60,11 +68,38 @@ def create_queue(state: State, command: CreateJobQueue, now: int) -> shapes.Crea
     return shapes.CreateJobQueueResponse(job_queue_name=name, job_queue_arn=detail.job_queue_arn)
 
 
-def _check_unsupported(request: shapes.CreateJobQueueRequest | shapes.UpdateJobQueueRequest) -> None:
-    if request.service_environment_order:
-        raise Refusal("serviceEnvironmentOrder cannot be used by this version of Batchyard")
-    if request.scheduling_policy_arn:
-        raise Refusal(f"SchedulingPolicy {request.scheduling_policy_arn} not found.")
+def _check_kind_of_order(
+    queue_type: str | None,
+    order: Sequence[shapes.ComputeEnvironmentOrder] | None,
+    service_order: Sequence[shapes.ServiceEnvironmentOrder] | None,
+) -> None:
+    """A queue has compute environments or a service environment, for life (model `CreateJobQueue`)."""
+    if order and service_order:
+        raise Refusal("A job queue cannot have both computeEnvironmentOrder and serviceEnvironmentOrder")
+    if service_order and queue_type not in (None, SERVICE_TYPE):
+        raise Refusal(f"A job queue of type {queue_type} cannot have a serviceEnvironmentOrder")
+    if order and queue_type == SERVICE_TYPE:
+        raise Refusal(f"A job queue of type {SERVICE_TYPE} cannot have a computeEnvironmentOrder")
+
+
+def _check_policy(state: State, arn: str) -> shapes.SchedulingPolicyDetail:
+    policy = find_policy(state, arn)
+    if policy is None:
+        raise Refusal(f"SchedulingPolicy {arn} not found.")
+    return policy
+
+
+def _check_new_policy(state: State, queue: JobQueue, arn: str) -> None:
+    """A policy can be replaced by one of its kind, never added to a FIFO queue and never removed (model `UpdateJobQueue`)."""
+    present = policy_of(state, queue)
+    if present is None and arn:
+        raise Refusal("A scheduling policy cannot be added to a job queue that was created without one")
+    if present is None:
+        return
+    if not arn:
+        raise Refusal("The scheduling policy of a job queue can be replaced, but not removed")
+    if (_check_policy(state, arn).quota_share_policy is None) != (present.quota_share_policy is None):
+        raise Refusal("The scheduling policy of a job queue can only be replaced by one of the same kind")
 
 
 def _check_priority(priority: int) -> None:
@@ -72,8 +107,12 @@ def _check_priority(priority: int) -> None:
         raise Refusal(f"priority must be between 0 and 2147483647, got {priority}")
 
 
-def _check_time_limits(actions: Sequence[shapes.JobStateTimeLimitAction] | None) -> None:
+def _check_time_limits(actions: Sequence[shapes.JobStateTimeLimitAction] | None, allowed: str) -> None:
     for action in actions or ():
+        if action.action != allowed:
+            raise Refusal(
+                f"The action of a job state time limit must be {allowed} in this job queue, got {action.action}"
+            )
         if not 600 <= action.max_time_seconds <= 86400:
             raise Refusal(f"maxTimeSeconds must be between 600 and 86400, got {action.max_time_seconds}")
 
@@ -127,15 +166,23 @@ def update_queue(state: State, command: UpdateJobQueue, now: int) -> shapes.Upda
         raise Refusal(f"JobQueue {request.job_queue} not found.", wrapped=False)
     if queue.due is not None:
         raise Refusal("Cannot update, resource is being modified", wrapped=False)
-    _check_unsupported(request)
+    _check_kind_of_order(
+        queue.detail.job_queue_type, request.compute_environment_order, request.service_environment_order
+    )
+    if request.scheduling_policy_arn is not None:
+        _check_new_policy(state, queue, request.scheduling_policy_arn)
     if request.priority is not None:
         _check_priority(request.priority)
-    _check_time_limits(request.job_state_time_limit_actions)
+    _check_time_limits(request.job_state_time_limit_actions, "TERMINATE" if queue.is_service else "CANCEL")
     given = {
         member: value
         for member in ("state", "priority", "job_state_time_limit_actions")
         if (value := getattr(request, member)) is not None
     }
+    if request.scheduling_policy_arn:
+        given["scheduling_policy_arn"] = request.scheduling_policy_arn
+    if request.service_environment_order:
+        given["service_environment_order"] = checked_order(state, request.service_environment_order)
     if request.compute_environment_order:
         given["compute_environment_order"] = _checked_order(state, request.compute_environment_order)
     queue.detail = msgspec.structs.replace(queue.detail, **given, status="UPDATING", status_reason="JobQueue Updating")

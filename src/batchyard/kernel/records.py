@@ -112,6 +112,23 @@ class ComputeEnvironment(msgspec.Struct, kw_only=True):
         return 1000 * (resources.max_vcpus if resources else self.detail.unmanaged_vcpus or 0)
 
 
+class ServiceEnvironment(msgspec.Struct, kw_only=True):
+    """A service environment: its public detail, and what runs in it."""
+
+    detail: shapes.ServiceEnvironmentDetail
+    due: int | None = None
+    used: dict[str, int] = msgspec.field(default_factory=dict)
+    """Instances in use, by instance type; types that are not in use are left out."""
+
+    @property
+    def name(self) -> str:
+        return self.detail.service_environment_name or ""
+
+    @property
+    def available(self) -> bool:
+        return self.detail.state == "ENABLED" and self.detail.status in ("VALID", "UPDATING")
+
+
 class HeadWait(msgspec.Struct):
     """What holds up the head of a queue. It goes into the history once it has lasted for a while."""
 
@@ -127,6 +144,8 @@ class JobQueue(msgspec.Struct, kw_only=True):
     due: int | None = None
     unfinished: int = 0
     """Jobs of the queue that have not finished (an array counts once)."""
+    shares: dict[str, int] = msgspec.field(default_factory=dict)
+    """Those of them with a share identifier, by identifier: the shares that are active."""
     waiting: list[tuple[int, int, Job]] = msgspec.field(default_factory=list)
     """A heap of (rank, seq, job): see `ordering/fifo.py`."""
     left: int = 0
@@ -139,6 +158,25 @@ class JobQueue(msgspec.Struct, kw_only=True):
     @property
     def name(self) -> str:
         return self.detail.job_queue_name or ""
+
+    @property
+    def is_service(self) -> bool:
+        """It takes service jobs and no others."""
+        return bool(self.detail.service_environment_order)
+
+    def count_in(self, job: Job) -> None:
+        """One more job that has not finished."""
+        self.unfinished += 1
+        if job.share is not None:
+            self.shares[job.share] = self.shares.get(job.share, 0) + 1
+
+    def count_out(self, job: Job) -> None:
+        """A job has finished."""
+        self.unfinished -= 1
+        if job.share is not None:
+            self.shares[job.share] -= 1
+            if not self.shares[job.share]:
+                del self.shares[job.share]
 
 
 class Ending(enum.IntEnum):

@@ -9,7 +9,15 @@ import msgspec
 
 from batchyard.kernel.effects import Effects, Transition
 from batchyard.kernel.identifiers import Account, split_child
-from batchyard.kernel.records import ComputeEnvironment, Instance, Job, JobQueue, Resources, Status
+from batchyard.kernel.records import (
+    ComputeEnvironment,
+    Instance,
+    Job,
+    JobQueue,
+    Resources,
+    ServiceEnvironment,
+    Status,
+)
 from batchyard.shapes import batch as shapes
 
 
@@ -53,7 +61,9 @@ class State(msgspec.Struct, kw_only=True):
     """Jobs with a task in force, by task id."""
     definitions: dict[str, DefinitionFamily] = msgspec.field(default_factory=dict)
     environments: dict[str, ComputeEnvironment] = msgspec.field(default_factory=dict)
+    service_environments: dict[str, ServiceEnvironment] = msgspec.field(default_factory=dict)
     queues: dict[str, JobQueue] = msgspec.field(default_factory=dict)
+    scheduling_policies: dict[str, shapes.SchedulingPolicyDetail] = msgspec.field(default_factory=dict)
     instances: dict[str, Instance] = msgspec.field(default_factory=dict)
     resources: dict[Resources, Resources] = msgspec.field(default_factory=dict)
     """One object for each shape that jobs ask for."""

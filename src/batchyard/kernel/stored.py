@@ -21,6 +21,7 @@ from batchyard.kernel.records import (
     JobQueue,
     Kind,
     Resources,
+    ServiceEnvironment,
     Status,
     Task,
 )
@@ -81,7 +82,9 @@ class Snapshot(msgspec.Struct, kw_only=True):
     next_seq: int
     definitions: dict[str, DefinitionFamily]
     environments: list[shapes.ComputeEnvironmentDetail]
+    service_environments: list[shapes.ServiceEnvironmentDetail]
     queues: list[shapes.JobQueueDetail]
+    scheduling_policies: list[shapes.SchedulingPolicyDetail]
     children: dict[int, list[StoredJob]]
     """All children that have a row, by the seq of their unfinished parent."""
     jobs: Iterable[StoredJob]
@@ -95,9 +98,14 @@ def restore(state: State, snapshot: Snapshot, now: int) -> None:
     for environment in snapshot.environments:
         due = now if environment.status in ("CREATING", "UPDATING", "DELETING") else None
         state.environments[environment.compute_environment_name or ""] = ComputeEnvironment(detail=environment, due=due)
+    for service_environment in snapshot.service_environments:
+        due = now if service_environment.status in ("CREATING", "UPDATING", "DELETING") else None
+        name = service_environment.service_environment_name or ""
+        state.service_environments[name] = ServiceEnvironment(detail=service_environment, due=due)
     for queue in snapshot.queues:
         due = now if queue.status in ("CREATING", "UPDATING", "DELETING") else None
         state.queues[queue.job_queue_name or ""] = JobQueue(detail=queue, due=due)
+    state.scheduling_policies = {policy.name or "": policy for policy in snapshot.scheduling_policies}
     jobs = [_restore_job(state, stored) for stored in snapshot.jobs]
     for job in jobs:
         for stored in snapshot.children.get(job.seq, ()):
@@ -136,7 +144,7 @@ def _restore_job(state: State, stored: StoredJob) -> Job:
         job.array.untouched_reason = stored.untouched_reason
         job.array.summary_at = stored.summary_at or 0
     state.jobs[job.id] = job
-    job.queue.unfinished += 1
+    job.queue.count_in(job)
     if job.task is not None:
         _restore_task(state, job, job.task)
     return job

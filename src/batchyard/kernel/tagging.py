@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from batchyard.kernel import definition_registry, environments, queues
+from typing import Protocol
+
+import msgspec
+
+from batchyard.kernel import definition_registry, environments, queues, scheduling_policies, service_environments
 from batchyard.kernel.commands import ChangeTags
 from batchyard.kernel.refusal import Refusal
 from batchyard.kernel.state import DefinitionFamily, State, decode_definition
 from batchyard.kernel.tags import merged, without
 from batchyard.shapes import batch as shapes
+
+
+class Tagged(Protocol):
+    """The public detail of a resource, which holds its tags."""
+
+    tags: dict[str, str] | None
 
 
 def change_tags(state: State, command: ChangeTags, _now: int) -> None:
@@ -16,14 +26,12 @@ def change_tags(state: State, command: ChangeTags, _now: int) -> None:
         seq, tags = command.job
         state.effects.job_tags[seq] = _changed_tags(tags, command)
         return
-    environment = environments.find_environment(state, command.arn) if command.arn.startswith("arn:") else None
-    queue = queues.find_queue(state, command.arn) if command.arn.startswith("arn:") else None
-    if environment is not None:
-        environment.detail.tags = _changed_tags(environment.detail.tags, command)
-        environments.save_environment(state, environment.detail)
-    elif queue is not None:
-        queue.detail.tags = _changed_tags(queue.detail.tags, command)
-        queues.save_queue(state, queue.detail)
+    found = _resource(state, command.arn)
+    if found is not None:
+        kind, name, detail = found
+        detail.tags = _changed_tags(detail.tags, command)
+        assert isinstance(detail, msgspec.Struct)
+        state.effects.resources[kind, name] = detail
     else:
         family, definition = _definition_for(state, command.arn)
         definition.tags = _changed_tags(definition.tags, command)
@@ -31,14 +39,30 @@ def change_tags(state: State, command: ChangeTags, _now: int) -> None:
 
 
 def tags_of(state: State, arn: str) -> dict[str, str]:
-    """The tags of a compute environment, job queue or job definition. Raises `Refusal` for any other ARN."""
-    environment = environments.find_environment(state, arn) if arn.startswith("arn:") else None
-    queue = queues.find_queue(state, arn) if arn.startswith("arn:") else None
-    if environment is not None:
-        return environment.detail.tags or {}
-    if queue is not None:
-        return queue.detail.tags or {}
+    """The tags of a resource or a job definition. Raises `Refusal` for any other ARN."""
+    found = _resource(state, arn)
+    if found is not None:
+        return found[2].tags or {}
     return _definition_for(state, arn)[1].tags or {}
+
+
+def _resource(state: State, arn: str) -> tuple[str, str, Tagged] | None:
+    """The kind, name and detail of a resource that is kept in the table of all kinds; None for any other ARN."""
+    if not arn.startswith("arn:"):
+        return None
+    environment = environments.find_environment(state, arn)
+    if environment is not None:
+        return environments.KIND, environment.name, environment.detail
+    queue = queues.find_queue(state, arn)
+    if queue is not None:
+        return queues.KIND, queue.name, queue.detail
+    service_environment = service_environments.find_environment(state, arn)
+    if service_environment is not None:
+        return service_environments.KIND, service_environment.name, service_environment.detail
+    policy = scheduling_policies.find_policy(state, arn)
+    if policy is not None:
+        return scheduling_policies.KIND, policy.name or "", policy
+    return None
 
 
 def _definition_for(state: State, arn: str) -> tuple[DefinitionFamily, shapes.JobDefinition]:

@@ -36,7 +36,9 @@ def snapshot(connection: Connection) -> Iterator[Snapshot]:
         next_seq=(connection.execute(select(func.max(jobs.c.seq))).scalar() or 0) + 1,
         definitions=_definitions(connection),
         environments=_details(connection, "compute-environment", shapes.ComputeEnvironmentDetail),
+        service_environments=_details(connection, "service-environment", shapes.ServiceEnvironmentDetail),
         queues=_details(connection, "job-queue", shapes.JobQueueDetail),
+        scheduling_policies=_details(connection, "scheduling-policy", shapes.SchedulingPolicyDetail),
         children={row.seq: _children(connection, row.seq) for row in connection.execute(arrays)},
         jobs=(stored_job(row) for row in connection.execution_options(yield_per=1000).execute(unfinished)),
     )

@@ -7,6 +7,8 @@ from batchyard.api.batch.desk import Desk
 from batchyard.api.batch.job_definitions import JobDefinitions
 from batchyard.api.batch.job_queues import JobQueues
 from batchyard.api.batch.jobs import Jobs
+from batchyard.api.batch.scheduling_policies import SchedulingPolicies
+from batchyard.api.batch.service_environments import ServiceEnvironments
 from batchyard.api.batch.tags import Tags
 from batchyard.api.service import Handler, Service
 from batchyard.shapes import batch as shapes
@@ -14,7 +16,15 @@ from batchyard.shapes import batch as shapes
 
 def batch_service(desk: Desk) -> Service:
     """The service. An operation is handled by the method that has its name."""
-    resources = [Jobs(desk), JobDefinitions(desk), ComputeEnvironments(desk), JobQueues(desk), Tags(desk)]
+    resources = [
+        Jobs(desk),
+        JobDefinitions(desk),
+        ComputeEnvironments(desk),
+        JobQueues(desk),
+        Tags(desk),
+        ServiceEnvironments(desk),
+        SchedulingPolicies(desk),
+    ]
     handlers: dict[str, Handler] = {}
     for operation in shapes.OPERATIONS:
         method = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in operation)[1:]
