@@ -164,6 +164,7 @@ def failing(server: ServerProcess, *flags: str, **environment: str) -> str:
     )
     assert ran.returncode in (1, 2), ran.stderr
     assert "Traceback" not in ran.stderr
+    assert "defect" not in ran.stderr
     assert ran.stdout == ""
     return ran.stderr
 
