@@ -84,12 +84,16 @@ class Story:
         kernel.add_instance("local", *self._machine)
         return kernel
 
-    def restart(self, snapshot: Snapshot) -> None:
-        """The server is started again from what was saved: nothing that can be observed has changed."""
+    def restored(self, snapshot: Snapshot) -> Kernel:
+        """A kernel made from what was saved: nothing that can be observed is different."""
         kernel = self._new_kernel()
         restore(kernel.state, snapshot, self.now)
         assert dump_state(kernel.state) == dump_state(self.kernel.state)
-        self.kernel = kernel
+        return kernel
+
+    def restart(self, snapshot: Snapshot) -> None:
+        """The server is started again, and the story goes on from what was saved."""
+        self.kernel = kernel = self.restored(snapshot)
         for job in kernel.state.jobs.values():
             self.jobs[self.label(job.id)] = job
             for child in job.array.children.values() if job.array else ():

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from random_life import ENVIRONMENTS, QUEUES, Life
 from reference_model import WAITING
 
@@ -57,7 +57,7 @@ class KernelLife(RuleBasedStateMachine):
     @rule(data=st.data())
     def submit(self, data: st.DataObject) -> None:
         jobs = self.life.model.jobs
-        size = data.draw(st.one_of(st.none(), st.integers(2, 6)), "size")
+        size = data.draw(st.sampled_from([None, 2, 3, 3, 3, 6]), "size")
         names = [job.name for job in jobs] + [unit.name for job in jobs if job.array for unit in job.units]
         after = data.draw(st.lists(st.sampled_from(names), max_size=2), "after") if names else []
         partners = [job.name for job in jobs if job.array and len(job.units) == size]
@@ -170,8 +170,15 @@ class StoredLife(KernelLife):
         if effects.durable:
             self.loop.run_until_complete(self.store.save(effects))
 
+    @invariant()
+    def what_was_saved_is_what_there_is(self) -> None:
+        if self.life.in_agreement:
+            with self.store.load() as snapshot:
+                self.life.story.restored(snapshot)
+
     @rule()
     def restart(self) -> None:
+        """The server goes on from what was saved."""
         with self.store.load() as snapshot:
             self.life.restart(snapshot)
 
@@ -188,6 +195,6 @@ class StoredLife(KernelLife):
 
 
 TestKernelLife: Any = KernelLife.TestCase
-TestKernelLife.settings = profile(100)
+TestKernelLife.settings = profile(250)
 TestStoredLife: Any = StoredLife.TestCase
-TestStoredLife.settings = profile(25)
+TestStoredLife.settings = profile(50)

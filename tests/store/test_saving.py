@@ -188,10 +188,10 @@ def test_a_transaction_that_was_not_committed_has_never_been(tmp_path: Path) -> 
 def test_whatever_was_acknowledged_survives_and_the_rest_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "crash.db"
     acknowledged = 0
-    for round_ in range(6):
+    for round_ in range(3):
         process = start_writer(path, "go")
         assert process.stdout is not None
-        for _ in range(3 + 7 * round_):
+        for _ in range(3 + 20 * round_):
             acknowledged = int(process.stdout.readline())
         kill(process)
         store = Store(path)
