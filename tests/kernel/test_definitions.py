@@ -108,7 +108,7 @@ def test_jobs_of_a_deregistered_definition_go_on(story: Story) -> None:
         (containing(image=None), "Container properties must have an image"),
         (containing(image="a b"), "Container image 'a b' does not match regex [A-Za-z0-9_.:/#@-]{1,255}"),
         (containing(user="No One"), "User 'No One' does not match regex ^([a-z0-9_][a-z0-9_-]{0,30})$"),
-        (containing(resource_requirements=[]), "Container resource requirements must name VCPU"),
+        (containing(resource_requirements=[]), "vCPU is not provided."),
         (containing(vcpus=1), "Container property vcpus and resource requirement VCPU cannot both be given"),
         (
             containing(resource_requirements=requirements("1", "128") * 2),
@@ -120,7 +120,7 @@ def test_jobs_of_a_deregistered_definition_go_on(story: Story) -> None:
         ),
         (
             containing(resource_requirements=requirements("1", "1e3")),
-            "Container resource requirement MEMORY must be a whole number of at least 4, got '1e3'",
+            "Value 1e3 for type MEMORY in resourceRequirement is not valid. Please provide a numeric value.",
         ),
         (
             containing(environment=[shapes.KeyValuePair(name="AWS_BATCH_JOB_ID", value="x")]),
@@ -137,11 +137,14 @@ def test_jobs_of_a_deregistered_definition_go_on(story: Story) -> None:
         # Fargate
         (
             fargate("0.25", "1024.5"),
-            "Container resource requirement MEMORY must be a whole number of at least 4, got '1024.5'",
+            "Value 1024.5 for type MEMORY in resourceRequirement is not valid. Please provide a numeric value.",
         ),
         (fargate("2", "1024"), "Fargate resource requirements (2.00 vCPU, 1024 MiB) not valid."),
         (fargate("3", "8192"), "Fargate resource requirements (3.00 vCPU, 8192 MiB) not valid."),
-        (fargate("x", "512"), "Container resource requirement VCPU must be a number, got 'x'"),
+        (
+            fargate("x", "512"),
+            "Value x for type VCPU in resourceRequirement is not valid. Please provide a numeric value.",
+        ),
         (fargate(execution_role_arn=None), "executionRoleArn is required for Fargate."),
         (fargate(privileged=True), "privileged is not applicable for Fargate."),
         (
@@ -155,7 +158,7 @@ def test_jobs_of_a_deregistered_definition_go_on(story: Story) -> None:
                     execution_role_arn="arn:role", resource_requirements=None, vcpus=1, memory=2048
                 ),
             ),
-            "vcpus is not applicable for Fargate.",
+            "vcpus is not applicable for Fargate. Use resource requirements instead.",
         ),
     ],
 )

@@ -217,7 +217,7 @@ def test_without_a_revision_the_newest_active_one_is_meant(story: Story) -> None
         ),
         (
             overrides(resource_requirements=[requirement("VCPU", "0.5")]),
-            "Container resource requirement VCPU must be a whole number of at least 1, got '0.5'",
+            "Value 0.5 for type VCPU in resourceRequirement is not valid. Please provide a numeric value.",
         ),
         (
             overrides(resource_requirements=[requirement("MEMORY", "3")]),
@@ -225,7 +225,7 @@ def test_without_a_revision_the_newest_active_one_is_meant(story: Story) -> None
         ),
         (
             overrides(resource_requirements=[requirement("VCPU", "²")]),
-            "Container resource requirement VCPU must be a whole number of at least 1, got '²'",
+            "Value ² for type VCPU in resourceRequirement is not valid. Please provide a numeric value.",
         ),
         (
             overrides(resource_requirements=[requirement("VCPU", "1"), requirement("VCPU", "2")]),

@@ -1,4 +1,4 @@
-"""What a container asks for: vCPUs, memory and GPUs, in the old spelling and in the new one.
+"""What containers ask for: vCPUs, memory and GPUs, in the old spelling and in the new one.
 
 Sources: model `ResourceRequirement`, User Guide "Job definition parameters" and "AWS Batch on Fargate".
 """
@@ -6,10 +6,10 @@ Sources: model `ResourceRequirement`, User Guide "Job definition parameters" and
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
-from batchyard.kernel.records import Resources
+from batchyard.kernel.records import NOTHING, Resources
 from batchyard.kernel.refusal import Refusal
 from batchyard.shapes import batch as shapes
 
@@ -34,14 +34,10 @@ FARGATE_SIZES: dict[int, frozenset[int]] = {
 """MiB of memory that may go with each number of milli-vCPUs."""
 
 
-def requirements_of(container: shapes.ContainerProperties | shapes.ContainerDetail) -> dict[str, str]:
+def requirements_of(container: shapes.ContainerProperties) -> dict[str, str]:
     """VCPU, MEMORY and GPU as texts, whichever spelling was used. Raises `Refusal` for a type named twice, in either
     spelling."""
-    found: dict[str, str] = {}
-    for requirement in container.resource_requirements or ():
-        if requirement.type in found:
-            raise Refusal(f"Container resource requirements name {requirement.type} more than once")
-        found[requirement.type] = requirement.value
+    found = named_requirements(container.resource_requirements)
     for type_, old in (("VCPU", container.vcpus), ("MEMORY", container.memory)):
         if not old:
             continue
@@ -53,60 +49,97 @@ def requirements_of(container: shapes.ContainerProperties | shapes.ContainerDeta
     return found
 
 
+def named_requirements(
+    requirements: Sequence[shapes.ResourceRequirement] | None, subject: str = "Container resource requirements name"
+) -> dict[str, str]:
+    """Requirements by type. Raises `Refusal` for a type named twice."""
+    found: dict[str, str] = {}
+    for requirement in requirements or ():
+        if requirement.type in found:
+            raise Refusal(f"{subject} {requirement.type} more than once")
+        found[requirement.type] = requirement.value
+    return found
+
+
 def _old_name(type_: str) -> str:
     return "vcpus" if type_ == "VCPU" else "memory"
 
 
-def resources_of(requirements: dict[str, str], *, fargate: bool) -> Resources:
-    """The quantities, checked. Raises `Refusal` for a missing, malformed or impossible one."""
-    for type_ in ("VCPU", "MEMORY"):
-        if type_ not in requirements:
-            raise Refusal(f"Container resource requirements must name {type_}")
+def resources_of(requirements: Mapping[str, str], *, fargate: bool) -> Resources:
+    """The quantities of a container that is alone in its task, checked. Raises `Refusal` for a missing, malformed or
+    impossible one."""
+    resources = _quantities(requirements, fargate=fargate)
+    if fargate:
+        _check_fargate_size(resources)
+    return resources
+
+
+def task_resources(containers: Iterable[shapes.TaskContainerProperties], *, fargate: bool) -> Resources:
+    """The quantities of all containers of a task together, checked. On Fargate it is their sum that must be a size that
+    there is. Raises `Refusal`."""
+    each = [
+        _quantities(named_requirements(container.resource_requirements), fargate=fargate) for container in containers
+    ]
+    resources = sum(each, start=NOTHING)
+    if fargate:
+        _check_fargate_size(resources)
+    return resources
+
+
+def _quantities(requirements: Mapping[str, str], *, fargate: bool) -> Resources:
+    if "VCPU" not in requirements:
+        raise Refusal("vCPU is not provided.")
+    milli_vcpus = _milli_vcpus(requirements["VCPU"], fargate=fargate)
+    if "MEMORY" not in requirements:
+        vcpus = Decimal(milli_vcpus) / 1000
+        raise Refusal(
+            f"Fargate resource requirements ({vcpus:.2f} vCPU) not valid" if fargate else "Memory is not provided."
+        )
     memory = _whole("MEMORY", requirements["MEMORY"], least=4)
     gpus = _whole("GPU", requirements["GPU"], least=1) if "GPU" in requirements else 0
-    text = requirements["VCPU"]
-    if not fargate:
-        return Resources(1000 * _whole("VCPU", text, least=1), memory, gpus)
-    if not _DECIMAL.match(text):
-        raise Refusal(f"Container resource requirement VCPU must be a number, got {text!r}")
-    vcpus = Decimal(text)
-    if int(vcpus * 1000) not in FARGATE_SIZES or memory not in FARGATE_SIZES[int(vcpus * 1000)]:
-        raise Refusal(f"Fargate resource requirements ({vcpus:.2f} vCPU, {memory} MiB) not valid.")
-    if gpus:
+    if gpus and fargate:
         raise Refusal("GPU is not applicable for Fargate.")
-    return Resources(int(vcpus * 1000), memory, 0)
+    return Resources(milli_vcpus, memory, gpus)
+
+
+def _milli_vcpus(text: str, *, fargate: bool) -> int:
+    if not fargate:
+        return 1000 * _whole("VCPU", text, least=1)
+    if not _DECIMAL.match(text):
+        raise _not_numeric("VCPU", text)
+    return int(Decimal(text) * 1000)
+
+
+def _check_fargate_size(resources: Resources) -> None:
+    if resources.memory not in FARGATE_SIZES.get(resources.milli_vcpus, ()):
+        vcpus = Decimal(resources.milli_vcpus) / 1000
+        raise Refusal(f"Fargate resource requirements ({vcpus:.2f} vCPU, {resources.memory} MiB) not valid.")
 
 
 def _whole(type_: str, text: str, least: int) -> int:
-    if not _WHOLE.match(text) or int(text) < least:
+    if not _WHOLE.match(text):
+        raise _not_numeric(type_, text)
+    if int(text) < least:
         raise Refusal(
             f"Container resource requirement {type_} must be a whole number of at least {least}, got {text!r}"
         )
     return int(text)
 
 
+def _not_numeric(type_: str, text: str) -> Refusal:
+    return Refusal(
+        f"Value {text[:100]} for type {type_} in resourceRequirement is not valid. Please provide a numeric value."
+    )
+
+
 def overridden(
-    requirements: dict[str, str],
-    definition: shapes.ContainerProperties,
-    overrides: shapes.ContainerOverrides,
+    requirements: Mapping[str, str], overrides: Sequence[shapes.ResourceRequirement] | None
 ) -> dict[str, str]:
-    """The requirements after a submission's overrides: entries replace by type; the deprecated keys take effect only where
-    the definition used them too."""
-    in_new_spelling = {requirement.type for requirement in definition.resource_requirements or ()}
-    merged = dict(requirements)
-    for type_, old in (("VCPU", overrides.vcpus), ("MEMORY", overrides.memory)):
-        if old and type_ not in in_new_spelling:
-            merged[type_] = str(old)
-    named: set[str] = set()
-    for requirement in overrides.resource_requirements or ():
-        if requirement.type in named:
-            raise Refusal(f"Container override names resource requirement {requirement.type} more than once")
-        named.add(requirement.type)
-        merged[requirement.type] = requirement.value
-    return merged
+    """The requirements after a submission's: entries replace by type."""
+    return {**requirements, **named_requirements(overrides, "Container override names resource requirement")}
 
 
-def as_requirements(requirements: dict[str, str]) -> list[shapes.ResourceRequirement]:
+def as_requirements(requirements: Mapping[str, str]) -> list[shapes.ResourceRequirement]:
     """The list that DescribeJobs shows."""
     order: Iterable[str] = (type_ for type_ in ("VCPU", "MEMORY", "GPU") if type_ in requirements)
     return [shapes.ResourceRequirement(type=type_, value=requirements[type_]) for type_ in order]  # type: ignore[arg-type]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from batchyard.kernel.commands import DeregisterJobDefinition, RegisterJobDefinition
-from batchyard.kernel.definitions import check_definition_name, normalised
+from batchyard.kernel.definitions.registration import check_definition_name, normalised
 from batchyard.kernel.identifiers import NAME
 from batchyard.kernel.refusal import Refusal
 from batchyard.kernel.state import DefinitionFamily, State, decode_definition, encode_definition

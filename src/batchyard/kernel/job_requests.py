@@ -14,7 +14,8 @@ from batchyard.kernel.records import Job, JobQueue
 from batchyard.kernel.refusal import Refusal
 from batchyard.kernel.scheduling_policies import checked_share
 from batchyard.kernel.state import State
-from batchyard.kernel.submission import check_request, resolved
+from batchyard.kernel.submission.request import check_request
+from batchyard.kernel.submission.resolving import resolved
 from batchyard.shapes import batch as shapes
 
 MAXIMUM_REASON = 1024
@@ -32,7 +33,6 @@ def submit_job(state: State, command: SubmitJob, now: int) -> shapes.SubmitJobRe
     outlook = dependencies.examine(state, request.depends_on, submission.size, command.facts)
 
     detail = submission.detail
-    assert detail.container is not None
     job = Job(
         seq=state.take_seq(),
         id=command.job_id,
@@ -41,11 +41,12 @@ def submit_job(state: State, command: SubmitJob, now: int) -> shapes.SubmitJobRe
         definition=state.shared_text(detail.job_definition or ""),
         resources=state.shared(submission.resources),
         created_at=now,
+        kind=submission.kind,
         retry=detail.retry_strategy,
         timeout=detail.timeout.attempt_duration_seconds if detail.timeout else None,
         share=share,
         priority=detail.scheduling_priority,
-        log_prefix=log_prefix_of(detail.container),
+        log_prefix=log_prefix_of(detail.container) if detail.container else None,
         depends_on=request.depends_on or None,
     )
     if submission.size is not None:
@@ -67,7 +68,8 @@ def _queue_for(state: State, request: shapes.SubmitJobRequest) -> JobQueue:
 
 def _check_platform(state: State, queue: JobQueue, definition: shapes.JobDefinition) -> None:
     families = {family_of(environment) for environment in environments_of(state, queue)}
-    capabilities = definition.platform_capabilities or ["EC2"]
+    on_eks = definition.container_orchestration_type == "EKS"
+    capabilities = ["EKS"] if on_eks else definition.platform_capabilities or ["EC2"]
     if families and not families & set(capabilities):
         raise Refusal(
             f"Job Queue is attached to Compute Environment that can not run Jobs with capability {capabilities[0]}"
