@@ -2,7 +2,8 @@
 filled in with sensible values and accepted.
 
 Every member of every skeleton is filled in by some step of the story, unless the account of all members
-(docs/reference/compatibility.toml) says that it is missing or refused.
+(docs/reference/compatibility.toml) says that it is missing or refused. The CLI's service model is older than botocore's:
+what it does not know yet is sent by boto3, with the skeleton that botocore makes in the same way.
 """
 
 from __future__ import annotations
@@ -23,12 +24,10 @@ from server_process import ServerProcess
 from waiting import until
 
 NOT_IN_THE_CLI = {"CancelJobs", "TerminateJobs", "TerminateServiceJobs"}
-"""Operations that the CLI tested with is too old for: botocore sends them, with a skeleton made as the CLI makes it."""
+"""Operations that the CLI tested with is too old for."""
 
-LEFT_OUT: set[str] = {
-    "CreateComputeEnvironment.computeResources.launchTemplate.userdataType",
-}
-"""Members that cannot be given together with the others."""
+FILLED_IN_BY_AWS = {("Ec2Configuration", "batchImageStatus"), ("EksAccessEntry", "status")}
+"""Members of requests that only responses have a use for."""
 
 
 @pytest.fixture(scope="module")
@@ -50,29 +49,48 @@ def cli(own_server: ServerProcess) -> Iterator[AwsCli]:
 def test_every_skeleton_filled_in_is_accepted(account: Any, own_server: ServerProcess, cli: AwsCli) -> None:
     batch = own_server.client("batch")
     kept = {"account": own_server.account_id, "region": own_server.region}
-    filled: dict[str, set[str]] = {operation.name: set() for operation in account.operations}
+    there = {
+        each.name: Skeletons(cli, each) for each in account.operations if each.name not in account.missing_operations
+    }
     for step in STEPS:
-        if step.operation in account.missing_operations or not is_possible(account, step, kept):
+        if step.operation not in there or not is_possible(account, step, kept):
             continue
         request = with_kept(step.request, kept)
-        skeleton = skeleton_of(cli, account, step.operation)
-        shape = model_of(account, step.operation).input_shape
-        given, known = set(paths(shape, request)), set(paths(shape, skeleton))
-        assert given <= known, f"{step.operation}: not in the skeleton: {sorted(given - known)}"
-        filled[step.operation] |= given
-        answer = send(cli, batch, step, request)
+        if there[step.operation].fill_in(request):
+            answer = cli.batch(kebab(step.operation), request)
+        else:
+            answer = getattr(batch, snake(step.operation))(**request)
         kept |= {name: answer[member] for name, member in step.keep.items() if answer.get(member)}
         if step.settle:
             kind, name = step.settle
             settled(batch, kind, with_kept(name, kept))
-    for operation in account.operations:
-        if operation.name in account.missing_operations:
-            continue
-        wanted = set(paths(operation.input_shape, skeleton_of(cli, account, operation.name)))
-        wanted = {path for path in wanted if not is_exempt(account, operation.input_shape, path)}
-        left_out = {path.removeprefix(f"{operation.name}.") for path in LEFT_OUT}
-        missing = wanted - filled[operation.name] - left_out
-        assert not missing, f"no step fills in {operation.name}: {sorted(missing)}"
+    for name, skeletons in there.items():
+        missing = [each for each in skeletons.left_empty() if is_there(account, skeletons.shape, *each)]
+        assert not missing, f"no step fills in {name}: {missing}"
+        assert skeletons.used_the_cli is (name not in NOT_IN_THE_CLI), name
+
+
+class Skeletons:
+    """The skeletons that the CLI and botocore make for an operation, and which of their members have been filled in."""
+
+    def __init__(self, cli: AwsCli, operation: Any) -> None:
+        self.shape: Shape = operation.input_shape
+        self._of_the_cli = set(members(self.shape, cli.skeleton(kebab(operation.name))))
+        self._of_botocore = set(members(self.shape, ArgumentGenerator().generate_skeleton(self.shape)))
+        self._filled: set[tuple[str, str]] = set()
+        self.used_the_cli = False
+
+    def fill_in(self, request: dict[str, Any]) -> bool:
+        """Whether the CLI's skeleton has all members of the request. Botocore's always has."""
+        given = set(members(self.shape, request))
+        assert given <= self._of_botocore, f"not in the skeleton: {sorted(given - self._of_botocore)}"
+        self._filled |= given
+        known = given <= self._of_the_cli
+        self.used_the_cli |= known
+        return known
+
+    def left_empty(self) -> list[tuple[str, str]]:
+        return sorted((self._of_the_cli | self._of_botocore) - self._filled - FILLED_IN_BY_AWS)
 
 
 def test_what_is_missing_says_so(account: Any, own_server: ServerProcess) -> None:
@@ -83,62 +101,34 @@ def test_what_is_missing_says_so(account: Any, own_server: ServerProcess) -> Non
                 getattr(batch, snake(step.operation))(**step.request)
 
 
-def model_of(account: Any, name: str) -> Any:
-    [operation] = [operation for operation in account.operations if operation.name == name]
-    return operation
-
-
-def skeleton_of(cli: AwsCli, account: Any, operation: str) -> Any:
-    skeleton = cli.skeleton(kebab(operation))
-    if operation in NOT_IN_THE_CLI:
-        assert skeleton is None, f"the CLI has learnt {operation}: let it send it"
-        return ArgumentGenerator().generate_skeleton(model_of(account, operation).input_shape)
-    assert skeleton is not None
-    return skeleton
-
-
-def send(cli: AwsCli, batch: Any, step: Step, request: dict[str, Any]) -> Any:
-    if step.operation in NOT_IN_THE_CLI:
-        return getattr(batch, snake(step.operation))(**request)
-    return cli.batch(kebab(step.operation), request)
-
-
 def is_possible(account: Any, step: Step, kept: dict[str, str]) -> bool:
     """Whether all that the step asks for is there, and so is what it refers to."""
-    shape = model_of(account, step.operation).input_shape
-    if any(is_exempt(account, shape, path) for path in paths(shape, step.request)):
+    [shape] = [each.input_shape for each in account.operations if each.name == step.operation]
+    if not all(is_there(account, shape, *member) for member in members(shape, step.request)):
         return False
     return all(name in kept for name in re.findall(r"\{([a-z-]+)\}", str(step.request)))
 
 
-def is_exempt(account: Any, shape: Shape, path: str) -> bool:
-    """Whether a path leads through a member that is not there yet, or refused."""
-    for part in path.split("."):
-        name = part.rstrip("[]{}")
-        if account.verdicts(shape.name)[name].status in ("not yet", "refused"):
-            return True
-        shape = shape.members[name]
-        while isinstance(shape, ListShape | MapShape):
-            shape = shape.member if isinstance(shape, ListShape) else shape.value
-        if not isinstance(shape, StructureShape):
-            return False
-    return False
+def is_there(account: Any, shape: Shape, structure: str, member: str) -> bool:
+    """Whether a member of this structure does anything in an operation with this input."""
+    if structure not in account.reachable(shape):
+        return False
+    return account.verdicts(structure)[member].status in ("effective", "stored and returned")
 
 
-def paths(shape: Shape, value: Any, path: str = "") -> Iterator[str]:
-    """The paths of the scalars in a value of this shape, such as `containerOverrides.environment[].name`."""
+def members(shape: Shape, value: Any) -> Iterator[tuple[str, str]]:
+    """Structure and name of every member in a value of this shape."""
     if isinstance(shape, StructureShape):
         for name, member in value.items():
-            assert name in shape.members, f"{path}: {shape.name} has no {name}"
-            yield from paths(shape.members[name], member, f"{path}.{name}" if path else name)
+            yield shape.name, name
+            assert name in shape.members, f"{shape.name} has no {name}"
+            yield from members(shape.members[name], member)
     elif isinstance(shape, ListShape):
         for element in value:
-            yield from paths(shape.member, element, f"{path}[]")
+            yield from members(shape.member, element)
     elif isinstance(shape, MapShape):
         for element in value.values():
-            yield from paths(shape.value, element, f"{path}{{}}")
-    else:
-        yield path
+            yield from members(shape.value, element)
 
 
 def with_kept(value: Any, kept: dict[str, str]) -> Any:

@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 
 from server_process import ServerProcess
 from waiting import until
-from work import Gate, container, describe, ended, log_lines, new_name, reached, refused, register, run, submit
+from work import Gate, container, describe, ended, log_lines, new_name, reached, register, run, submit
 
 
 def asked(server: ServerProcess, program: str, **environment: str) -> str:
@@ -95,9 +95,6 @@ class TestPoint2Protocols:
             assert signed(server, "batch", "GET", path)["tags"] == {"a": "b", "c": "d"}
         assert signed(server, "batch", "DELETE", f"/v1/tags/{quote(arn, safe='')}?tagKeys=a&tagKeys=c") == {}
         assert batch.list_tags_for_resource(resourceArn=arn)["tags"] == {}
-
-    def test_an_operation_of_batch_that_is_not_here_yet(self, batch: Any) -> None:
-        assert "not supported" in refused(batch.list_scheduling_policies)
 
 
 class TestPoint3Errors:

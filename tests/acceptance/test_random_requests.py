@@ -26,7 +26,7 @@ from server_process import ServerProcess
 from waiting import until
 from work import UNKNOWN_JOB, new_environment, new_queue, register, submit
 
-EXAMPLES = int(os.environ.get("BATCHYARD_TEST_EXAMPLES", "25"))
+EXAMPLES = int(os.environ.get("BATCHYARD_TEST_EXAMPLES", "50"))
 """For each operation."""
 
 LOGS_OPERATIONS = [
