@@ -7,14 +7,12 @@ import contextlib
 import fcntl
 import gc
 import logging
-import os
 import signal
 import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import uvicorn
 import uvloop
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -30,6 +28,7 @@ from batchyard.control import ControlLoop
 from batchyard.defaults import create_defaults, needs_defaults
 from batchyard.engines.base import Engine
 from batchyard.engines.local.select import RuntimeUnavailableError, choose_runtime, machine_capacity
+from batchyard.http_server import HttpServer, listen
 from batchyard.installation import Installation, load_installation, write_connection
 from batchyard.kernel.state import Settings
 from batchyard.logs.store import LogStore
@@ -39,10 +38,6 @@ from batchyard.store.store import Store
 
 logger = logging.getLogger("batchyard")
 
-KEEP_ALIVE_SECONDS = 75
-"""How long an idle connection is kept: longer than any client or proxy keeps its own."""
-SHUTDOWN_SECONDS = 5
-"""How long open requests may take after SIGTERM."""
 BODY_LIMIT = 4 * 1024 * 1024
 """Bytes of a request: PutLogEvents takes a MiB of events, which as JSON is longer."""
 
@@ -78,7 +73,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 async def _serve(config: Config) -> None:
-    listener = _listen(config.host, config.port)
+    listener = listen(config.host, config.port)
     store = _open_store(config.data_dir / "batchyard.db")
     installation = load_installation(store, config.region, config.account_id)
     runtime, engine = await _local_engine(config, installation)
@@ -97,7 +92,7 @@ async def _serve(config: Config) -> None:
         await create_defaults(control, machine_capacity(config.overcommit)[0])
     logs = LogStore(config.data_dir / "logs")
     cleaning = loop.create_task(keep_history_short(store, control, logs, config.retention_days))
-    server = _http_server(config, installation, control, store, logs)
+    server = HttpServer(_application(config, installation, control, store, logs))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _ask_to_stop, server)
     serving = loop.create_task(server.serve(sockets=[listener]))
@@ -127,18 +122,6 @@ def _open_store(path: Path) -> Store:
     return store
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        raise ConfigError(f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}") from None
-    listener.listen(1024)
-    return listener
-
-
 async def _local_engine(config: Config, installation: Installation) -> tuple[str, Engine]:
     vcpus, memory = machine_capacity(config.overcommit)
     runtime = await choose_runtime(config.runtime, config.docker_host)
@@ -163,25 +146,9 @@ async def _local_engine(config: Config, installation: Installation) -> tuple[str
     return runtime, ProcessEngine(config.data_dir, log_root, vcpus, memory)
 
 
-class _Server(uvicorn.Server):
-    """Leaves the signals to us (uvicorn would raise them again after its own shutdown), and says when it is up."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.accepting = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.accepting.set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-def _http_server(
+def _application(
     config: Config, installation: Installation, control: ControlLoop, store: Store, logs: LogStore
-) -> _Server:
+) -> Application:
     account = installation.account
     tokens = TokenSealer(installation.token_key)
     services = [
@@ -192,32 +159,17 @@ def _http_server(
     authenticator = Authenticator(
         installation.credential, region=account.region, administrator=installation.administrator, mode=config.auth
     )
-    return _Server(
-        uvicorn.Config(
-            Application(services, authenticator, body_limit=BODY_LIMIT),
-            http="httptools",
-            loop="none",
-            ws="none",
-            lifespan="off",
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            log_config=None,
-            log_level="warning",
-            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        )
-    )
+    return Application(services, authenticator, body_limit=BODY_LIMIT)
 
 
-def _ask_to_stop(server: uvicorn.Server) -> None:
+def _ask_to_stop(server: HttpServer) -> None:
     server.should_exit = True
 
 
 async def _announce(
     config: Config,
     installation: Installation,
-    server: _Server,
+    server: HttpServer,
     listener: socket.socket,
     runtime: str,
     engine: Engine,

@@ -181,6 +181,18 @@ def test_the_history_of_a_job_keeps_every_reason(shelf: Shelf, story: Story) -> 
     assert [line.at for line in lines] == sorted(line.at for line in lines)
 
 
+def test_the_history_of_an_array_tells_why_its_children_waited(shelf: Shelf, story: Story) -> None:
+    story.submit("busy", vcpus=2)
+    story.submit("A", size=3)
+    story.pass_time(2)
+    lines = shelf.store.read_now(
+        lambda connection: reading.history(connection, story.jobs["A"].seq, "q", until=story.now + 1, array=True)
+    )
+    assert [line.status for line in lines] == ["SUBMITTED", "PENDING", "PENDING"]
+    assert lines[2].reason is not None
+    assert lines[2].reason.startswith(f"Job {story.id('A')} needs 1 vCPU and 128 MiB, and that much is not free")
+
+
 def test_reads_see_what_was_saved_before(shelf: Shelf, story: Story) -> None:
     for number in range(5):
         job_id = story.submit(f"j{number}")

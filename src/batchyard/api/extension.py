@@ -57,7 +57,13 @@ def extension_service(control: ControlLoop, store: Store, account: Account) -> S
         view = views[0]
         row, constant = view.row, view.constant
         lines = await store.read(
-            lambda connection: history(connection, row.seq, constant.queue or "", row.stopped_at or END_OF_TIME)
+            lambda connection: history(
+                connection,
+                row.seq,
+                constant.queue or "",
+                row.stopped_at or END_OF_TIME,
+                array=row.array_size is not None,
+            )
         )
         return WhyJobResponse(
             job_id=job_id,

@@ -116,17 +116,19 @@ def _literal(text: str) -> str:
     return text.replace("/", "//").replace("%", "/%").replace("_", "/_")
 
 
-def history(connection: Connection, seq: int, queue: str, until: int) -> list[HistoryLine]:
-    """A job's changes of state, and between them the reasons that held up its queue while it was RUNNABLE."""
+def history(connection: Connection, seq: int, queue: str, until: int, *, array: bool = False) -> list[HistoryLine]:
+    """A job's changes of state, and between them the reasons that held up its queue while it was RUNNABLE (an array is PENDING
+    while its children are)."""
+    waiting = "PENDING" if array else "RUNNABLE"
     query = select(transitions).where(transitions.c.job_seq == seq).order_by(transitions.c.id)
     lines = [HistoryLine(row.at, Status(row.status).name, row.reason) for row in connection.execute(query)]
     ends = [line.at for line in lines[1:]] + [until]
     merged: list[HistoryLine] = []
     for line, end in zip(lines, ends, strict=False):
         merged.append(line)
-        if line.status == "RUNNABLE":
+        if line.status == waiting:
             held = select(waits).where(waits.c.queue == queue, waits.c.at > line.at, waits.c.at < end)
             merged += [
-                HistoryLine(row.at, "RUNNABLE", row.reason) for row in connection.execute(held.order_by(waits.c.at))
+                HistoryLine(row.at, waiting, row.reason) for row in connection.execute(held.order_by(waits.c.at))
             ]
     return merged

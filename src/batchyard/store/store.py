@@ -135,7 +135,17 @@ def _forget_finished(writer: Connection, before: int, at_most: int) -> int:
         writer.execute(delete(schema.transitions).where(schema.transitions.c.job_seq.in_(family)))
         writer.execute(delete(schema.job_details).where(schema.job_details.c.seq == seq))
         writer.execute(delete(jobs).where((jobs.c.seq == seq) | (jobs.c.parent_seq == seq)))
+    _forget_waits(writer)
     return len(seqs)
+
+
+def _forget_waits(writer: Connection) -> None:
+    """Removes what held up queues before the oldest job that is left was submitted: nobody's history needs it."""
+    jobs, waits = schema.jobs, schema.waits
+    oldest = writer.execute(select(jobs.c.created_at).where(jobs.c.parent_seq.is_(None)).order_by(jobs.c.seq).limit(1))
+    created_at = oldest.scalar()
+    if created_at is not None:
+        writer.execute(delete(waits).where(waits.c.at < created_at))
 
 
 class _Statements:
