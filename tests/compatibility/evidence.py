@@ -1,6 +1,6 @@
 """What the tests name: does some test use this member, in this structure?
 
-A member counts as named by a test when one test function, together with the helpers and fixtures that it reaches, names
+A member counts as named by a test when one test function, together with the helpers and fixtures that it uses, names
 both the member and a way into its structure: a member that leads to it, the structure's generated class, or the operation
 whose request or response it is. Names are keyword arguments, keys and other whole strings, attributes and classes, as the
 wire spells them or as Python does; comments, docstrings and parts of longer strings do not count.
@@ -14,8 +14,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 Unit = ast.FunctionDef | ast.AsyncFunctionDef | ast.Assign | ast.AnnAssign
-
-HELPER_DEPTH = 4
 
 
 class Evidence:
@@ -32,16 +30,9 @@ class Evidence:
         self._tests = [frozenset(self._reached(test)) for test in tests]
 
     def _reached(self, test: _Names) -> set[str]:
-        """Everything that a test names, with its helpers'."""
-        found, seen, todo = set(test.names), set[str](), set(test.references)
-        for _ in range(HELPER_DEPTH):
-            seen |= todo
-            reached = [names for name in todo for names in self._helpers.get(name, ())]
-            todo = set()
-            for names in reached:
-                found |= names.names
-                todo |= names.references - seen
-        return found
+        """Everything that a test names, with the helpers that it uses itself."""
+        helpers = (names for reference in test.references for names in self._helpers.get(reference, ()))
+        return test.names.union(*(names.names for names in helpers))
 
     def names(self, member: str, ways_in: Sequence[str]) -> bool:
         """Whether a test names the member together with a way into its structure. Both as spelled on the wire."""

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
-import sys
 import tomllib
 from pathlib import Path
-from types import ModuleType
 from typing import Any, cast
 
 import pytest
@@ -15,25 +12,14 @@ import pytest
 from batchyard.api.batch.desk import Desk
 from batchyard.api.batch.service import batch_service
 from compatibility.evidence import Evidence, attribute_name
+from compatibility.script import compatibility_script
 
-REPOSITORY = Path(__file__).parents[2]
-TESTS = REPOSITORY / "tests"
+TESTS = Path(__file__).parents[1]
 GENERIC = ("compatibility", "test_every_operation.py", "test_cli_skeletons.py", "test_random_requests.py")
 """These name members because the model does: they say nothing of what a member does."""
 
 
-def _script(name: str) -> ModuleType:
-    path = REPOSITORY / "scripts" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-script = _script("generate_compatibility")
+script = compatibility_script()
 
 
 @pytest.fixture(scope="module")
