@@ -4,4 +4,4 @@ from __future__ import annotations
 
 import pytest
 
-pytest.register_assert_rewrite("server_process", "waiting")
+pytest.register_assert_rewrite("server_process", "waiting", "conformance")

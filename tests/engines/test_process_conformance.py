@@ -12,12 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conformance import EngineConformance, Rig
 
 from batchyard.engines.local.process.engine import ProcessEngine
-
-pytest.register_assert_rewrite("conformance")
-
-from conformance import EngineConformance, Rig  # noqa: E402
 
 MARKER = "BATCHYARD_TASK_ID"
 

@@ -14,18 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-
-from batchyard.engines.local.process.cgroups import find_mount
-from batchyard.engines.local.process.daemon import JOURNAL, SOCKET
-from batchyard.engines.local.process.engine import ProcessEngine
-from batchyard.engines.local.process.journal import boot_id as this_boot
-from batchyard.engines.local.process.protocol import connect
-from batchyard.kernel.messages import TaskExited, TaskLost, TaskStarted, TaskUnknown
-from batchyard.shapes.batch import Ulimit
-
-pytest.register_assert_rewrite("conformance")
-
-from conformance import (  # noqa: E402
+from conformance import (
     Bench,
     Rig,
     Story,
@@ -34,6 +23,14 @@ from conformance import (  # noqa: E402
     processes_with,
     sleep_token,
 )
+
+from batchyard.engines.local.process.cgroups import find_mount
+from batchyard.engines.local.process.daemon import JOURNAL, SOCKET
+from batchyard.engines.local.process.engine import ProcessEngine
+from batchyard.engines.local.process.journal import boot_id as this_boot
+from batchyard.engines.local.process.protocol import connect
+from batchyard.kernel.messages import TaskExited, TaskLost, TaskStarted, TaskUnknown
+from batchyard.shapes.batch import Ulimit
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from shelf import Shelf
 from sqlalchemy import text
 from story import Story
 
 from batchyard.store import reading
-from conftest import Shelf
 
 TABLES = {"jobs": "seq", "job_details": "seq", "transitions": "job_seq"}
 

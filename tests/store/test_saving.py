@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from shelf import Shelf
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, OperationalError
 from state_dump import dump_state
@@ -20,7 +21,6 @@ from batchyard.kernel.stored import restore
 from batchyard.shapes import batch as shapes
 from batchyard.store import reading
 from batchyard.store.store import Store
-from conftest import Shelf
 
 WRITER = Path(__file__).with_name("crashing_writer.py")
 TABLES = ("jobs", "job_details", "transitions")

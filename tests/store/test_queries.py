@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from shelf import Shelf
 from story import NOON, Story
 
 from batchyard.kernel.records import Status
 from batchyard.store import reading
 from batchyard.store.loading import facts
 from batchyard.store.reading import JobFilter
-from conftest import Shelf
 
 
 def names(shelf: Shelf, before: int | None = None, limit: int = 100, **wanted: Any) -> list[str]:
@@ -183,7 +183,7 @@ def test_the_history_of_a_job_keeps_every_reason(shelf: Shelf, story: Story) -> 
 
 def test_the_history_of_an_array_tells_why_its_children_waited(shelf: Shelf, story: Story) -> None:
     story.submit("busy", vcpus=2)
-    story.submit("A", size=3)
+    story.submit("A", array=3)
     story.pass_time(2)
     lines = shelf.store.read_now(
         lambda connection: reading.history(connection, story.jobs["A"].seq, "q", until=story.now + 1, array=True)
