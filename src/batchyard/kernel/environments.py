@@ -6,6 +6,8 @@ deletion are asynchronous as on AWS: CREATING, UPDATING and DELETING are committ
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import msgspec
 
 from batchyard.kernel import lifecycle
@@ -23,6 +25,7 @@ from batchyard.kernel.tags import check_tags
 from batchyard.shapes import batch as shapes
 
 KIND = "compute-environment"
+StructT = TypeVar("StructT", bound=msgspec.Struct)
 
 _NOT_ON_FARGATE = (
     "allocation_strategy",
@@ -187,7 +190,17 @@ def _changed(
     changed = msgspec.structs.replace(detail, **given)
     if request.compute_resources is not None and detail.compute_resources is not None:
         changed.compute_resources = _changed_resources(detail.compute_resources, request.compute_resources)
+    if request.eks_configuration is not None:
+        if detail.eks_configuration is None:
+            raise Refusal("eksConfiguration is not applicable for a compute environment without a Kubernetes cluster")
+        changed.eks_configuration = _replaced(detail.eks_configuration, request.eks_configuration)
     return changed
+
+
+def _replaced(present: StructT, update: msgspec.Struct) -> StructT:
+    """The members that the update gives, over those that are there."""
+    given = {name: value for name in update.__struct_fields__ if (value := getattr(update, name)) is not None}
+    return msgspec.structs.replace(present, **given)
 
 
 def _changed_resources(
@@ -198,16 +211,31 @@ def _changed_resources(
             "Manually scaling down compute environment is not supported. Disconnecting job queues from compute"
             " environment will cause it to scale-down to minvCpus"
         )
+    provider = _changed_provider(resources.managed_instances_provider, update.managed_instances_provider)
     members = [
         member
         for member in update.__struct_fields__
         if member in resources.__struct_fields__ and member != "managed_instances_provider"
     ]
     given = {member: value for member in members if (value := getattr(update, member)) is not None}
-    changed = msgspec.structs.replace(resources, **given)
+    changed = msgspec.structs.replace(resources, **given, managed_instances_provider=provider)
     least, most = changed.min_vcpus or 0, changed.max_vcpus
     if changed.desired_vcpus is not None and update.desired_vcpus is None:
         changed.desired_vcpus = min(max(changed.desired_vcpus, least), most)
+    return changed
+
+
+def _changed_provider(
+    present: shapes.ManagedInstancesProvider | None, update: shapes.UpdateManagedInstancesProviderConfiguration | None
+) -> shapes.ManagedInstancesProvider | None:
+    if update is None:
+        return present
+    if present is None:
+        raise Refusal("managedInstancesProvider is only applicable for ECS_MANAGED_INSTANCES")
+    template = update.instance_launch_template
+    changed = _replaced(present, msgspec.structs.replace(update, instance_launch_template=None))
+    if template is not None:
+        changed.instance_launch_template = _replaced(present.instance_launch_template, template)
     return changed
 
 
