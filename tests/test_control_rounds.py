@@ -73,10 +73,10 @@ def store(tmp_path: Path) -> SlowStore:
 
 
 @pytest.fixture
-async def control(store: SlowStore, engine: RecordingEngine) -> AsyncIterator[ControlLoop]:
+async def control(tmp_path: Path, store: SlowStore, engine: RecordingEngine) -> AsyncIterator[ControlLoop]:
     store.open()
     settings = Settings(account=Account("us-east-1", "123456789012"))
-    control = ControlLoop(settings, store, {"local-process": engine}, check=True)
+    control = ControlLoop(settings, store, {"local-process": engine}, training_root=tmp_path, check=True)
     await control.open()
     working = asyncio.create_task(control.run())
     await create_defaults(control, 4)

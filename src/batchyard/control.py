@@ -15,6 +15,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -23,19 +24,20 @@ from sqlalchemy.exc import SQLAlchemyError
 from batchyard.engines.base import Engine, TaskSpec
 from batchyard.kernel.commands import Command, SubmitJob
 from batchyard.kernel.dependencies import JobFact, missing
-from batchyard.kernel.effects import Effects, Start
+from batchyard.kernel.effects import Detail, Effects, Start
 from batchyard.kernel.environment import creates_log_group, environment_of, log_group_of, log_stream_of
 from batchyard.kernel.environments import is_fargate
 from batchyard.kernel.invariants import check_invariants
 from batchyard.kernel.kernel import Kernel
 from batchyard.kernel.messages import Observation, TaskLost
-from batchyard.kernel.records import Job, Resources, Task
+from batchyard.kernel.records import Job, Kind, Resources, Task
 from batchyard.kernel.refusal import Refusal
 from batchyard.kernel.state import Settings
 from batchyard.kernel.stored import restore
 from batchyard.shapes import batch as shapes
-from batchyard.store.reading import job_details
+from batchyard.store.reading import job_details, service_job_details
 from batchyard.store.store import Store
+from batchyard.training_tasks import training_task
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -69,20 +71,23 @@ class ControlLoop:
         store: Store,
         engines: dict[str, Engine],
         *,
+        training_root: Path,
         surroundings: Mapping[str, str] | None = None,
         clock: Callable[[], int] | None = None,
         check: bool = False,
     ) -> None:
-        """`surroundings` are environment variables for every job; `check` re-derives every counter after each round."""
+        """Below `training_root` the models of training jobs are kept; `surroundings` are environment variables for every
+        job; `check` re-derives every counter after each round."""
         self._settings = settings
         self._store = store
         self._engines = engines
         self._clock = clock or _milliseconds
         self._check = check
+        self._training_root = training_root
         self._surroundings = surroundings or {}
         self._mailbox: list[Request | Observation] = []
         self._mail = asyncio.Event()
-        self._details: dict[int, shapes.JobDetail] = {}
+        self._details: dict[int, Detail] = {}
         self._stopping = False
         self._failures = 0
         self._capacities: dict[str, tuple[Resources, int]] = {}
@@ -247,7 +252,7 @@ class ControlLoop:
         ids: list[str] = []
         for task_id, job in list(state.tasks.items()):
             assert job.task is not None
-            instance = state.instances.get(job.task.instance)
+            instance = state.instances.get(dict(job.task.in_force)[task_id])
             if instance is not None and instance.engine == engine:
                 ids.append(task_id)
         return ids
@@ -277,26 +282,46 @@ class ControlLoop:
             self._engines[name].recall(ids)
 
     def _start(self, orders: list[Start]) -> None:
-        details = self._details_of({(order.job.parent or order.job).seq for order in orders})
+        details = self._details_of(orders)
         by_engine: dict[str, list[TaskSpec]] = {}
         for order in orders:
-            job = order.job
-            if job.task is None or job.task.id != order.task_id:
+            task = order.job.task
+            if task is None or order.task_id not in dict(task.in_force):
                 continue
-            container = details[(job.parent or job).seq].container
-            assert container is not None
-            by_engine.setdefault(order.engine, []).append(self._task_spec(job, job.task, container))
+            detail = details[(order.job.parent or order.job).seq]
+            by_engine.setdefault(order.engine, []).append(self._spec_of(order, task, detail))
         for name, tasks in by_engine.items():
             self._engines[name].start(tasks)
 
-    def _details_of(self, seqs: set[int]) -> dict[int, shapes.JobDetail]:
-        found = {seq: detail for seq in seqs if (detail := self._details.get(seq)) is not None}
-        unknown = seqs - found.keys()
-        if unknown:
-            found |= self._store.read_now(lambda connection: job_details(connection, sorted(unknown)))
-        for seq in unknown:
-            self._details[seq] = found[seq]
-        return found
+    def _details_of(self, orders: list[Start]) -> dict[int, Detail]:
+        kinds = {(order.job.parent or order.job).seq: order.job.kind for order in orders}
+        found = {seq: detail for seq in kinds if (detail := self._details.get(seq)) is not None}
+        services = sorted(seq for seq in kinds.keys() - found.keys() if kinds[seq] is Kind.SERVICE)
+        others = sorted(seq for seq in kinds.keys() - found.keys() if kinds[seq] is not Kind.SERVICE)
+        read: dict[int, Detail] = {}
+        if others:
+            read |= self._store.read_now(lambda connection: job_details(connection, others))
+        if services:
+            read |= self._store.read_now(lambda connection: service_job_details(connection, services))
+        self._details |= read
+        return found | read
+
+    def _spec_of(self, order: Start, task: Task, detail: Detail) -> TaskSpec:
+        job = order.job
+        if isinstance(detail, shapes.JobDetail):
+            assert detail.container is not None
+            return self._task_spec(job, task, detail.container)
+        assert job.service is not None
+        return training_task(
+            job,
+            job.service,
+            [node.id for node in task.nodes or ()].index(order.task_id),
+            order.task_id,
+            detail.service_request_payload or "",
+            account=self._settings.account,
+            surroundings=self._surroundings,
+            training_root=self._training_root,
+        )
 
     def _task_spec(self, job: Job, task: Task, container: shapes.ContainerDetail) -> TaskSpec:
         environment = self.kernel.state.environments.get(task.environment)

@@ -81,6 +81,7 @@ async def _serve(config: Config) -> None:
         Settings(account=installation.account),
         store,
         {f"local-{runtime}": engine},
+        training_root=config.data_dir.absolute() / "training",
         surroundings=config.job_environment,
         check=config.check_invariants,
     )

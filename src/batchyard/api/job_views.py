@@ -9,7 +9,7 @@ import msgspec
 
 from batchyard.kernel.environment import definition_name_of
 from batchyard.kernel.identifiers import Account, container_instance_arn, task_arn
-from batchyard.kernel.records import Status
+from batchyard.kernel.records import JOB_STATUSES, Status
 from batchyard.kernel.stored import StoredJob
 from batchyard.shapes import batch as shapes
 
@@ -109,7 +109,7 @@ def _array_properties(row: StoredJob) -> shapes.ArrayPropertiesDetail | None:
 
 def _summary(row: StoredJob) -> dict[str, int]:
     counts = row.summary or [0] * len(Status)
-    return {status.name: counts[status] for status in Status}
+    return {status.name: counts[status] for status in JOB_STATUSES}
 
 
 def job_summary(view: JobView, account: Account) -> shapes.JobSummary:

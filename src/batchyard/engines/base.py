@@ -16,6 +16,7 @@ from typing import Protocol
 
 import msgspec
 
+from batchyard.engines.files import Files
 from batchyard.kernel.messages import Observation
 from batchyard.shapes import batch as shapes
 
@@ -38,6 +39,10 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
     log_stream: str
     create_log_group: bool = True
     """False when the definition names a log group of its own that must exist already (`awslogs-group`)."""
+    entrypoint: list[str] | None = None
+    """What is run in place of the image's own entry point, with `container.command` as its arguments."""
+    files: Files | None = None
+    """Files to be found by the program. A runtime that can't show them reports that the task could not begin."""
 
 
 class Capacity(msgspec.Struct, frozen=True, kw_only=True):

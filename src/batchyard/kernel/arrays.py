@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from heapq import heappop, heappush
 
-from batchyard.kernel.records import Array, Job, Status
+from batchyard.kernel.records import JOB_STATUSES, Array, Job, Status
 
 
 def new_array(size: int, *, sequential: bool) -> Array:
@@ -91,7 +91,7 @@ def untouched(array: Array) -> list[int]:
 
 def summary(array: Array) -> dict[str, int]:
     """`statusSummary`: all seven states, always."""
-    return {status.name: array.counts[status] for status in Status}
+    return {status.name: array.counts[status] for status in JOB_STATUSES}
 
 
 def child_of(parent: Job, index: int, seq: int) -> Job:

@@ -91,6 +91,23 @@ class DeleteServiceEnvironment(msgspec.Struct, frozen=True):
     environment: str
 
 
+class SubmitServiceJob(msgspec.Struct, frozen=True, kw_only=True):
+    request: shapes.SubmitServiceJobRequest
+    job_id: str
+    size: int
+    """Bytes of the request."""
+
+
+class TerminateServiceJob(msgspec.Struct, frozen=True):
+    job_id: str
+    reason: str
+
+
+class UpdateServiceJob(msgspec.Struct, frozen=True):
+    job_id: str
+    scheduling_priority: int
+
+
 class ChangeTags(msgspec.Struct, frozen=True, kw_only=True):
     """TagResource (`add`) and UntagResource (`remove`)."""
 
@@ -119,5 +136,8 @@ Command = (
     | CreateServiceEnvironment
     | UpdateServiceEnvironment
     | DeleteServiceEnvironment
+    | SubmitServiceJob
+    | TerminateServiceJob
+    | UpdateServiceJob
     | ChangeTags
 )

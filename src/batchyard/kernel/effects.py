@@ -47,6 +47,10 @@ class Stop(msgspec.Struct, frozen=True):
     grace_seconds: float
 
 
+Detail = shapes.JobDetail | shapes.DescribeServiceJobResponse
+"""What a job was asked to run: the second, of a service job."""
+
+
 class Effects(msgspec.Struct, kw_only=True):
     """See the module's text."""
 
@@ -54,7 +58,7 @@ class Effects(msgspec.Struct, kw_only=True):
     """Jobs whose rows are new or changed, by seq."""
     created: set[int] = msgspec.field(default_factory=set)
     """Those of them that have no row yet."""
-    details: list[tuple[int, shapes.JobDetail]] = msgspec.field(default_factory=list)
+    details: list[tuple[int, Detail]] = msgspec.field(default_factory=list)
     """What a new job was asked to run, by seq: written once, never changed (but for its tags)."""
     definitions: dict[tuple[str, int], shapes.JobDefinition] = msgspec.field(default_factory=dict)
     resources: dict[tuple[str, str], msgspec.Struct | None] = msgspec.field(default_factory=dict)

@@ -13,6 +13,7 @@ from batchyard.kernel import (
     queues,
     scheduling_policies,
     service_environments,
+    service_jobs,
     tagging,
 )
 from batchyard.kernel.state import State
@@ -35,6 +36,9 @@ _HANDLERS: Mapping[type, Callable[[State, Any, int], Any]] = {
     commands.CreateServiceEnvironment: service_environments.create_environment,
     commands.UpdateServiceEnvironment: service_environments.update_environment,
     commands.DeleteServiceEnvironment: service_environments.delete_environment,
+    commands.SubmitServiceJob: service_jobs.submit_service_job,
+    commands.TerminateServiceJob: service_jobs.terminate_service_job,
+    commands.UpdateServiceJob: service_jobs.update_service_job,
     commands.ChangeTags: tagging.change_tags,
 }
 

@@ -45,6 +45,11 @@ def job_id_of(account: Account, id_or_arn: str) -> str:
     return account.name_of("job", id_or_arn) or id_or_arn
 
 
+def service_job_id_of(account: Account, id_or_arn: str) -> str:
+    """The job id in an id or a service job ARN."""
+    return account.name_of("service-job", id_or_arn) or id_or_arn
+
+
 def split_child(job_id: str) -> tuple[str, int | None]:
     """`<parent>:<index>` into its parts; the index is None for an id that names no array child."""
     parent, _, index = job_id.partition(":")
@@ -55,6 +60,11 @@ def task_id_of(job_id: str, attempt: int) -> str:
     """32 hexadecimal digits for one attempt of one job: the same attempt has the same task id, before and after a
     crash, so that an engine can recognise an order it has seen."""
     return hashlib.blake2b(f"{job_id}#{attempt}".encode(), digest_size=16).hexdigest()
+
+
+def node_task_id(job_id: str, attempt: int, node: int) -> str:
+    """As `task_id_of`, for one of the tasks of an attempt that has several."""
+    return hashlib.blake2b(f"{job_id}#{attempt}#{node}".encode(), digest_size=16).hexdigest()
 
 
 def instance_id_of(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from batchyard.kernel.records import NOTHING, Array, Job, Resources, Status
+from batchyard.kernel.service_placement import used_in
 from batchyard.kernel.state import State
 
 
@@ -28,7 +29,8 @@ def check_invariants(state: State) -> None:
 
 def _check_job(state: State, job: Job) -> None:
     _require(not job.status.terminal, f"finished job {job.id} is still held")
-    _require((job.task is not None) == (job.status in (Status.STARTING, Status.RUNNING)), f"{job.id}: task and status")
+    begun = job.status in (Status.SCHEDULED, Status.STARTING, Status.RUNNING)
+    _require((job.task is not None) == begun, f"{job.id}: task and status")
     _require(job.attempt - len(job.attempts or ()) == (job.task is not None), f"{job.id}: attempts do not add up")
     if job.array is not None:
         _check_array(state, job, job.array)
@@ -54,24 +56,34 @@ def _check_array(state: State, job: Job, array: Array) -> None:
 
 
 def _check_tasks(state: State) -> None:
-    for task_id, job in state.tasks.items():
-        _require(job.task is not None and job.task.id == task_id, f"task {task_id} is not the task of {job.id}")
-        _require(job.task_id == task_id, f"task {task_id} is not of attempt {job.attempt} of {job.id}")
-    running = sum(
-        (job.task is not None) + (sum(c.task is not None for c in job.array.children.values()) if job.array else 0)
-        for job in state.jobs.values()
+    in_force = {
+        task_id: job
+        for parent in state.jobs.values()
+        for job in (parent, *(parent.array.children.values() if parent.array else ()))
+        if job.task is not None
+        for task_id, _ in job.task.in_force
+    }
+    _require(
+        in_force.keys() == state.tasks.keys(), f"jobs have tasks {in_force.keys()}, known are {state.tasks.keys()}"
     )
-    _require(running == len(state.tasks), f"{running} jobs have a task, {len(state.tasks)} tasks are known")
+    for task_id, job in state.tasks.items():
+        _require(in_force[task_id] is job, f"task {task_id} is not the task of {job.id}")
+        _require(
+            job.task is not None and job.task.id == job.task_id, f"task {task_id} is of another attempt of {job.id}"
+        )
+        _require(job.task is not None and job.task.in_force != [], f"{job.id} has a task of which nothing is in force")
 
 
 def _check_rooms(state: State) -> None:
     by_instance: dict[str, Resources] = {}
     by_environment: dict[str, Resources] = {}
-    for job in state.tasks.values():
+    for job in {job.id: job for job in state.tasks.values()}.values():
         if job.task is None or job.task.ahead:
             continue
-        by_instance[job.task.instance] = by_instance.get(job.task.instance, NOTHING) + job.resources
-        by_environment[job.task.environment] = by_environment.get(job.task.environment, NOTHING) + job.resources
+        for instance_id in job.task.instances:
+            by_instance[instance_id] = by_instance.get(instance_id, NOTHING) + job.resources
+        if job.service is None:
+            by_environment[job.task.environment] = by_environment.get(job.task.environment, NOTHING) + job.resources
     for instance in state.instances.values():
         used = by_instance.get(instance.id, NOTHING)
         _require(used == instance.used, f"instance {instance.id} counts {instance.used}, runs {used}")
@@ -81,6 +93,13 @@ def _check_rooms(state: State) -> None:
     for environment in state.environments.values():
         used = by_environment.get(environment.name, NOTHING)
         _require(used == environment.used, f"environment {environment.name} counts {environment.used}, runs {used}")
+    for service_environment in state.service_environments.values():
+        name = service_environment.name
+        instances = used_in(state, name)
+        _require(
+            instances == service_environment.used,
+            f"service environment {name} counts {service_environment.used}, runs {instances}",
+        )
 
 
 def _require(holds: bool, message: str) -> None:

@@ -63,6 +63,10 @@ def _queue_for(state: State, request: shapes.SubmitJobRequest) -> JobQueue:
         raise Refusal(f"JobQueue {request.job_queue} not found.")
     if queue.detail.state != "ENABLED":
         raise Refusal(f"Job queue {queue.detail.job_queue_arn} is not enabled")
+    if queue.is_service:
+        raise Refusal(
+            f"Job queue {queue.detail.job_queue_arn} is of type {queue.detail.job_queue_type}, which takes service jobs only"
+        )
     return queue
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from heapq import heappop
 from typing import Any
 
-from batchyard.kernel import lifecycle, waiting
+from batchyard.kernel import gangs, lifecycle, waiting
 from batchyard.kernel.commands import Command
 from batchyard.kernel.effects import Effects, Wait
 from batchyard.kernel.environments import complete_environments, environments_due
@@ -31,6 +31,7 @@ from batchyard.kernel.placement import find_place
 from batchyard.kernel.queues import complete_queues, queues_due
 from batchyard.kernel.records import HeadWait, Instance, Job, JobQueue, Kind, Resources, Status
 from batchyard.kernel.service_environments import complete_service_environments, service_environments_due
+from batchyard.kernel.service_placement import find_gang
 from batchyard.kernel.state import Settings, State
 
 STARTS_A_STEP = 1000
@@ -50,6 +51,19 @@ class Kernel:
 
     def apply(self, message: Command | Observation, now: int) -> Any:
         """Takes in one message. Answers a command; raises `Refusal` for one that breaks a rule."""
+        if isinstance(message, Observation):
+            self._observe(message, now)
+            lifecycle.settle(self.state, now)
+            return None
+        answer = handle(self.state, message, now)
+        lifecycle.settle(self.state, now)
+        return answer
+
+    def _observe(self, message: Observation, now: int) -> None:
+        job = self.state.tasks.get(message.task_id)
+        if job is not None and job.task is not None and job.task.nodes is not None:
+            gangs.observe(self.state, job, job.task.nodes, message, now)
+            return
         match message:
             case TaskStarted():
                 lifecycle.started(self.state, message.task_id, message.at)
@@ -63,12 +77,6 @@ class Kernel:
                 lifecycle.unknown(self.state, message.task_id, now)
             case TaskRecalled():
                 lifecycle.recalled(self.state, message.task_id, now)
-            case _:
-                answer = handle(self.state, message, now)
-                lifecycle.settle(self.state, now)
-                return answer
-        lifecycle.settle(self.state, now)
-        return None
 
     def add_instance(self, engine: str, capacity: Resources, lead: int) -> None:
         """An engine has come up with this much to offer."""
@@ -105,19 +113,29 @@ class Kernel:
             if job is None:
                 queue.wait = None
                 return budget
-            place = find_place(self.state, job)
-            if place is not None:
-                lifecycle.start(self.state, job, place, now)
+            if self._start(job, now):
                 fifo.take(queue)
                 budget -= 1
                 continue
             never = waiting.never_fits(self.state, job)
             if never is None:
-                self._hold(queue, job, waiting.head_reason(self.state, queue, job.resources, f"Job {job.id}"), now)
+                self._hold(queue, job, waiting.head_reason(self.state, queue, job, f"Job {job.id}"), now)
                 return budget
             fifo.set_aside(queue)
             self._show_reason(job, never)
         return budget
+
+    def _start(self, job: Job, now: int) -> bool:
+        """Begins an attempt where there is room for it."""
+        if job.service is not None:
+            gang = find_gang(self.state, job, job.service)
+            if gang is not None:
+                gangs.start(self.state, job, job.service, gang, now)
+            return gang is not None
+        place = find_place(self.state, job)
+        if place is not None:
+            lifecycle.start(self.state, job, place, now)
+        return place is not None
 
     def _hold(self, queue: JobQueue, job: Job, reason: waiting.Reason, now: int) -> None:
         self._note_wait(queue, reason, now)
@@ -150,12 +168,13 @@ class Kernel:
     def _explain_newcomers(self) -> None:
         """Says in the history why a job that has just become RUNNABLE did not start at once."""
         newcomers, self.state.newcomers = self.state.newcomers, []
-        reasons: dict[tuple[str, Resources, Kind, bool], str] = {}
+        reasons: dict[tuple[str, Resources, Kind, str, bool], str] = {}
         for job, transition in newcomers:
             if job.status is not Status.RUNNABLE or transition.reason is not None:
                 continue
             first = fifo.head(job.queue) or job
-            key = (job.queue.name, job.resources, job.kind, job is first)
+            instances = f"{job.service.instance_count} {job.service.instance_type}" if job.service is not None else ""
+            key = (job.queue.name, job.resources, job.kind, instances, job is first)
             if key not in reasons:
                 reasons[key] = self._reason_text(job, first)
             transition.reason = reasons[key]
@@ -165,7 +184,7 @@ class Kernel:
         if never is not None:
             return never.text
         subject = "It" if job is first else f"Job {first.id}, which is ahead of it,"
-        return waiting.head_reason(self.state, job.queue, first.resources, subject).text
+        return waiting.head_reason(self.state, job.queue, first, subject).text
 
     def take_effects(self) -> Effects:
         """What has been decided since the last call."""

@@ -20,6 +20,7 @@ from batchyard.kernel.placement import Place, release_room, take_room
 from batchyard.kernel.records import Array, Ending, Job, JobQueue, Status, Task
 from batchyard.kernel.retries import TIMED_OUT, AttemptEnd, wants_retry
 from batchyard.kernel.state import Settled, State
+from batchyard.kernel.training import TRAINING_STOP_GRACE, service_attempt, time_out_reason
 from batchyard.shapes import batch as shapes
 
 EXITED = "Essential container in task exited"
@@ -69,7 +70,7 @@ def start(state: State, job: Job, place: Place, now: int) -> None:
     job.task = Task(id=task_id, instance=place.instance.id, environment=place.environment.name, ahead=place.ahead)
     state.tasks[task_id] = job
     take_room(place, job, now)
-    _enter(state, job, Status.STARTING, now)
+    enter(state, job, Status.STARTING, now)
     state.effects.start.append(Start(place.instance.engine, job, task_id, job.attempt))
 
 
@@ -88,7 +89,7 @@ def started(state: State, task_id: str, at: int) -> None:
     if job is None or job.task is None or job.status is not Status.STARTING:
         return
     job.started_at = at
-    _enter(state, job, Status.RUNNING, at)
+    enter(state, job, Status.RUNNING, at)
     if job.timeout is not None:
         heappush(state.deadlines, (at + 1000 * job.timeout, task_id))
 
@@ -105,7 +106,7 @@ def exited(
     _note_run_time(state, job, at)
     succeeded = exit_code == 0 and job.task.ending is None
     status_reason = job.task.ending_reason or (EXITED if job.started_at is not None else FAILED_TO_START)
-    _end_attempt(state, job, at, succeeded, AttemptEnd(status_reason, reason, exit_code))
+    end_attempt(state, job, at, succeeded, AttemptEnd(status_reason, reason, exit_code))
 
 
 def lost(state: State, task_id: str, at: int) -> None:
@@ -114,7 +115,7 @@ def lost(state: State, task_id: str, at: int) -> None:
     if job is None or job.task is None:
         return
     text = f"Host EC2 (instance {job.task.instance}) terminated."
-    _end_attempt(state, job, at, False, AttemptEnd(job.task.ending_reason or text))
+    end_attempt(state, job, at, False, AttemptEnd(job.task.ending_reason or text))
 
 
 def unknown(state: State, task_id: str, now: int) -> None:
@@ -124,7 +125,7 @@ def unknown(state: State, task_id: str, now: int) -> None:
         return
     engine = state.instances[job.task.instance].engine
     if job.task.ending is not None:
-        _end_attempt(state, job, now, False, AttemptEnd(job.task.ending_reason))
+        end_attempt(state, job, now, False, AttemptEnd(job.task.ending_reason))
     else:
         state.effects.start.append(Start(engine, job, task_id, job.attempt))
 
@@ -146,13 +147,20 @@ def recalled(state: State, task_id: str, now: int) -> None:
         _wait_again(state, job, None, now)
 
 
-def _end_attempt(state: State, job: Job, at: int, succeeded: bool, end: AttemptEnd) -> None:
+def forget_task(state: State, task_id: str, instance_id: str) -> None:
+    """A task has ended: the engine may forget it once that is committed."""
+    del state.tasks[task_id]
+    instance = state.instances.get(instance_id)
+    if instance is not None:
+        state.effects.acknowledge.setdefault(instance.engine, []).append(task_id)
+
+
+def end_attempt(state: State, job: Job, at: int, succeeded: bool, end: AttemptEnd) -> None:
+    """An attempt has ended, and what it held is free: the job has ended too, or waits to be tried again."""
     task = job.task
     assert task is not None
-    del state.tasks[task.id]
-    instance = state.instances.get(task.instance)
-    if instance is not None:
-        state.effects.acknowledge.setdefault(instance.engine, []).append(task.id)
+    for task_id, instance_id in task.in_force:
+        forget_task(state, task_id, instance_id)
     release_room(state, job, at)
     job.attempts = [*(job.attempts or ()), _attempt_detail(state, job, task, at, end)]
     job.task = None
@@ -171,6 +179,8 @@ def _end_attempt(state: State, job: Job, at: int, succeeded: bool, end: AttemptE
 
 def _attempt_detail(state: State, job: Job, task: Task, at: int, end: AttemptEnd) -> shapes.AttemptDetail:
     account = state.settings.account
+    if job.service is not None:
+        return service_attempt(account, job, job.service, at, end)
     return shapes.AttemptDetail(
         container=shapes.AttemptContainerDetail(
             container_instance_arn=container_instance_arn(account, task.environment, task.instance),
@@ -194,11 +204,11 @@ def reconsider(state: State, queue: JobQueue) -> None:
 
 
 def _wait_again(state: State, job: Job, reason: str | None, now: int) -> None:
-    _enter(state, job, Status.RUNNABLE, now, reason)
+    enter(state, job, Status.RUNNABLE, now, reason)
     fifo.enqueue(job.queue, job)
 
 
-def _enter(state: State, job: Job, status: Status, now: int, reason: str | None = None) -> None:
+def enter(state: State, job: Job, status: Status, now: int, reason: str | None = None) -> None:
     """Moves a single job or a child with a record; its parent's summary follows."""
     state.enter(job, status, now, reason)
     if job.parent is not None and job.parent.array is not None:
@@ -209,7 +219,7 @@ def _enter(state: State, job: Job, status: Status, now: int, reason: str | None 
 def finish(state: State, job: Job, status: Status, reason: str | None, now: int) -> None:
     """The end of a single job, of a child with a record, or of a parent all of whose children have ended."""
     job.stopped_at = now
-    _enter(state, job, status, now, reason)
+    enter(state, job, status, now, reason)
     fifo.leave(job.queue, job)
     succeeded = status is Status.SUCCEEDED
     if job.parent is None:
@@ -402,15 +412,28 @@ def stop(state: State, job: Job, ending: Ending, reason: str) -> None:
     task.ending, task.ending_reason = ending, reason
     state.save(job)
     if first:
-        engine = state.instances[task.instance].engine
-        state.effects.stop.append(Stop(engine, task.id, state.settings.stop_grace_seconds))
+        order_stop(state, job)
+
+
+def order_stop(state: State, job: Job) -> None:
+    """Orders the end of all tasks of an attempt."""
+    assert job.task is not None
+    for task_id, instance_id in job.task.in_force:
+        engine = state.instances[instance_id].engine
+        state.effects.stop.append(Stop(engine, task_id, stop_grace(state, job)))
+
+
+def stop_grace(state: State, job: Job) -> float:
+    """Seconds between SIGTERM and SIGKILL."""
+    return state.settings.stop_grace_seconds if job.service is None else TRAINING_STOP_GRACE
 
 
 def time_out(state: State, task_id: str) -> None:
     """An attempt has run for as long as it may."""
     job = state.tasks.get(task_id)
     if job is not None and job.task is not None and job.task.ending is None:
-        stop(state, job, Ending.TIMEOUT, TIMED_OUT)
+        reason = TIMED_OUT if job.service is None else time_out_reason(job.timeout, job.service)
+        stop(state, job, Ending.TIMEOUT, reason)
 
 
 def _note_run_time(state: State, job: Job, at: int) -> None:

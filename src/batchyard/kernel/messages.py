@@ -15,7 +15,7 @@ class TaskStarted(msgspec.Struct, frozen=True, tag=True):
     at: int
 
 
-class TaskExited(msgspec.Struct, frozen=True, tag=True):
+class TaskExited(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
     """The task has ended, or could not begin (then `exit_code` is None and `reason` says why)."""
 
     task_id: str
@@ -26,6 +26,8 @@ class TaskExited(msgspec.Struct, frozen=True, tag=True):
     """ECS's `container.reason`, as `OutOfMemoryError: Container killed due to memory usage`; at most 255 characters."""
     started_at: int | None = None
     """When the program began; None when it never did."""
+    message: str | None = None
+    """The first KiB of the file that the task was to leave one in, where it has."""
 
 
 class TaskLost(msgspec.Struct, frozen=True, tag=True):

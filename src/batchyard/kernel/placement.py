@@ -66,7 +66,9 @@ def largest(state: State, environment: ComputeEnvironment) -> Resources:
 def used_in(state: State, name: str) -> Resources:
     """What runs in the compute environment of this name. That may be something before the environment is created: tasks of
     one that was deleted go on running."""
-    running = (job for job in state.tasks.values() if job.task is not None and not job.task.ahead)
+    running = (
+        job for job in state.tasks.values() if job.task is not None and not job.task.ahead and job.service is None
+    )
     return sum((job.resources for job in running if job.task and job.task.environment == name), start=NOTHING)
 
 
@@ -90,14 +92,21 @@ def release_room(state: State, job: Job, now: int) -> None:
         if instance is not None:
             instance.line.remove(job)
         return
-    environment = state.environments.get(task.environment)
-    if environment is not None:
-        environment.used -= job.resources
-    if instance is not None:
-        instance.used -= job.resources
-        instance.moved_at = now
-        instance.stands_still = False
-        advance_line(state, instance)
+    if job.service is not None:
+        service_environment = state.service_environments.get(task.environment)
+        if service_environment is not None:
+            service_environment.count(job.service, -1)
+    else:
+        environment = state.environments.get(task.environment)
+        if environment is not None:
+            environment.used -= job.resources
+    for instance_id in task.instances:
+        instance = state.instances.get(instance_id)
+        if instance is not None:
+            instance.used -= job.resources
+            instance.moved_at = now
+            instance.stands_still = False
+            advance_line(state, instance)
 
 
 def advance_line(state: State, instance: Instance) -> None:

@@ -25,10 +25,16 @@ class Status(enum.IntEnum):
     RUNNING = 4
     SUCCEEDED = 5
     FAILED = 6
+    SCHEDULED = 7
+    """Of service jobs, between RUNNABLE and STARTING."""
 
     @property
     def terminal(self) -> bool:
-        return self >= Status.SUCCEEDED
+        return Status.SUCCEEDED <= self <= Status.FAILED
+
+
+JOB_STATUSES = tuple(status for status in Status if status is not Status.SCHEDULED)
+"""Of all jobs but service jobs."""
 
 
 class Kind(enum.IntEnum):
@@ -42,6 +48,8 @@ class Kind(enum.IntEnum):
     """A pod (`eksProperties`)."""
     MULTI_NODE = 3
     """Several hosts at once (`nodeProperties`)."""
+    SERVICE = 4
+    """A service job: a SageMaker training job."""
 
 
 class Resources(msgspec.Struct, frozen=True):
@@ -128,6 +136,14 @@ class ServiceEnvironment(msgspec.Struct, kw_only=True):
     def available(self) -> bool:
         return self.detail.state == "ENABLED" and self.detail.status in ("VALID", "UPDATING")
 
+    def count(self, service: ServiceRequest, sign: int) -> None:
+        """Counts a job that starts (1) or has ended (-1)."""
+        used = self.used.get(service.instance_type, 0) + sign * service.instance_count
+        if used:
+            self.used[service.instance_type] = used
+        else:
+            del self.used[service.instance_type]
+
 
 class HeadWait(msgspec.Struct):
     """What holds up the head of a queue. It goes into the history once it has lasted for a while."""
@@ -186,17 +202,52 @@ class Ending(enum.IntEnum):
     TIMEOUT = 2
 
 
+class Failure(msgspec.Struct, frozen=True):
+    """What ended an attempt of several tasks."""
+
+    status_reason: str
+    exit_code: int | None = None
+    reason: str | None = None
+
+
+class Node(msgspec.Struct, kw_only=True):
+    """One of the tasks of an attempt that has several; each has its instance."""
+
+    id: str
+    """The engine's task id."""
+    instance: str
+    started_at: int | None = None
+    ended_at: int | None = None
+
+
 class Task(msgspec.Struct, kw_only=True, gc=False):
     """A job's current attempt at the engine. It is in force from the commit that precedes the order to start it."""
 
     id: str
     instance: str
+    """For an attempt of several tasks: that of the first."""
     environment: str
-    """Name of the compute environment."""
+    """Name of the compute environment or service environment."""
     ahead: bool = False
     """Handed over before its resources were free."""
     ending: Ending | None = None
     ending_reason: str = ""
+    nodes: list[Node] | None = None
+    """The tasks of an attempt that has several, or may have; None: it is one task, `id`. See `gangs.py`."""
+    failure: Failure | None = None
+    """Of several tasks, the first that failed, and how: the others are stopped."""
+
+    @property
+    def in_force(self) -> list[tuple[str, str]]:
+        """Task id and instance of what has not ended yet."""
+        if self.nodes is None:
+            return [(self.id, self.instance)]
+        return [(node.id, node.instance) for node in self.nodes if node.ended_at is None]
+
+    @property
+    def instances(self) -> list[str]:
+        """Where it holds resources, each instance as often as tasks were placed on it."""
+        return [self.instance] if self.nodes is None else [node.instance for node in self.nodes]
 
 
 class Array(msgspec.Struct, kw_only=True):
@@ -224,6 +275,22 @@ class Array(msgspec.Struct, kw_only=True):
     """Cancelled or terminated: no further child starts, and none is retried."""
     untouched_reason: str | None = None
     """Why children without a record have failed."""
+
+
+class ServiceRequest(msgspec.Struct, kw_only=True):
+    """What a service job has that other jobs have not. It is kept as a whole, in one column."""
+
+    instance_type: str
+    instance_count: int
+    training_name: str
+    """What the names of its training jobs are made of."""
+    max_runtime: int
+    """Seconds: `StoppingCondition.MaxRuntimeInSeconds`."""
+    priority: int | None = None
+    """As `Job.priority`, which UpdateServiceJob changes."""
+    quota_share: str | None = None
+    scheduled_at: int | None = None
+    """When the current or the last attempt became SCHEDULED."""
 
 
 class Job(msgspec.Struct, kw_only=True):
@@ -263,6 +330,8 @@ class Job(msgspec.Struct, kw_only=True):
     parent: Job | None = None
     index: int = -1
     array: Array | None = None
+    service: ServiceRequest | None = None
+    """For a service job."""
 
     @property
     def task_id(self) -> str:

@@ -14,6 +14,7 @@ what ended the last one. Rules: User Guide "Automated job retries", model `Evalu
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import msgspec
 
@@ -58,7 +59,10 @@ def _matches(entry: shapes.EvaluateOnExit, end: AttemptEnd) -> bool:
 
 def _glob(pattern: str, text: str) -> bool:
     """Exact, or a prefix where the pattern ends in `*`. `*` alone matches an absent reason too, which Nextflow's catch-all
-    relies on."""
+    relies on. A leading `*`, which only service jobs may have (User Guide "Service job retry strategies"), matches any
+    beginning."""
+    if pattern.startswith("*") and len(pattern) > 1:
+        return pattern[1:-1] in text if pattern.endswith("*") else text.endswith(pattern[1:])
     return text.startswith(pattern[:-1]) if pattern.endswith("*") else text == pattern
 
 
@@ -68,13 +72,17 @@ def check_retry_strategy(strategy: shapes.RetryStrategy | None) -> None:
         return
     if strategy.attempts is None:
         raise Refusal("RetryAttempts must be provided with retry strategy")
-    if not 1 <= strategy.attempts <= 10:
-        raise Refusal(f"RetryAttempts must be between 1 and 10, got {strategy.attempts}")
-    entries = strategy.evaluate_on_exit or []
-    if len(entries) > 5:
-        raise Refusal(f"Evaluate on exit list cannot have more than 5 entries, got {len(entries)}")
-    for entry in entries:
+    check_attempts(strategy.attempts, strategy.evaluate_on_exit)
+    for entry in strategy.evaluate_on_exit or ():
         _check_entry(entry)
+
+
+def check_attempts(attempts: int, entries: Sequence[object] | None) -> None:
+    """Raises `Refusal` for too many attempts or conditions."""
+    if not 1 <= attempts <= 10:
+        raise Refusal(f"RetryAttempts must be between 1 and 10, got {attempts}")
+    if len(entries or ()) > 5:
+        raise Refusal(f"Evaluate on exit list cannot have more than 5 entries, got {len(entries or ())}")
 
 
 def _check_entry(entry: shapes.EvaluateOnExit) -> None:

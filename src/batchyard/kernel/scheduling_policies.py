@@ -153,7 +153,11 @@ def checked_share(state: State, queue: JobQueue, request: shapes.SubmitJobReques
                 " scheduling policy."
             )
         return None
-    share = request.share_identifier
+    return check_share_identifier(state, queue, request.share_identifier)
+
+
+def check_share_identifier(state: State, queue: JobQueue, share: str | None) -> str:
+    """The share identifier of a job in a fair-share queue. Raises `Refusal`."""
     if not share:
         raise Refusal(
             f"shareIdentifier is required: job queue {queue.detail.job_queue_arn} has a fair share scheduling policy."

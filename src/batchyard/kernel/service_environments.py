@@ -16,12 +16,12 @@ from batchyard.kernel.commands import CreateServiceEnvironment, DeleteServiceEnv
 from batchyard.kernel.identifiers import NAME
 from batchyard.kernel.records import ServiceEnvironment
 from batchyard.kernel.refusal import Refusal
+from batchyard.kernel.service_placement import NUM_INSTANCES, used_in
 from batchyard.kernel.state import State
 from batchyard.kernel.tags import check_tags
 from batchyard.shapes import batch as shapes
 
 KIND = "service-environment"
-NUM_INSTANCES = "NUM_INSTANCES"
 MAXIMUM_LIMITS = 5
 INSTANCE_TYPE = re.compile(r"ml\.[a-z0-9-]{1,40}\.(medium|large|[0-9]{0,3}xlarge)\Z")
 
@@ -52,7 +52,7 @@ def create_environment(
         capacity_limits=request.capacity_limits,
         tags=request.tags or {},
     )
-    state.service_environments[name] = ServiceEnvironment(detail=detail, due=now + 1)
+    state.service_environments[name] = ServiceEnvironment(detail=detail, due=now + 1, used=used_in(state, name))
     save_environment(state, detail)
     return shapes.CreateServiceEnvironmentResponse(
         service_environment_name=name, service_environment_arn=detail.service_environment_arn

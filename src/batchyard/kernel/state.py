@@ -14,10 +14,12 @@ from batchyard.kernel.records import (
     Instance,
     Job,
     JobQueue,
+    Kind,
     Resources,
     ServiceEnvironment,
     Status,
 )
+from batchyard.kernel.submission_tokens import SubmissionToken
 from batchyard.shapes import batch as shapes
 
 
@@ -64,6 +66,8 @@ class State(msgspec.Struct, kw_only=True):
     service_environments: dict[str, ServiceEnvironment] = msgspec.field(default_factory=dict)
     queues: dict[str, JobQueue] = msgspec.field(default_factory=dict)
     scheduling_policies: dict[str, shapes.SchedulingPolicyDetail] = msgspec.field(default_factory=dict)
+    submission_tokens: dict[str, SubmissionToken] = msgspec.field(default_factory=dict)
+    """Client tokens of service jobs, the oldest first."""
     instances: dict[str, Instance] = msgspec.field(default_factory=dict)
     resources: dict[Resources, Resources] = msgspec.field(default_factory=dict)
     """One object for each shape that jobs ask for."""
@@ -109,10 +113,11 @@ class State(msgspec.Struct, kw_only=True):
         return self.names.setdefault(text, text)
 
     def find(self, job_id: str) -> tuple[Job, int | None] | None:
-        """The unfinished job of this id. For a child: its record and None, or its parent and the index when it has none."""
+        """The unfinished job of this id (service jobs are not found). For a child: its record and None, or its parent and
+        the index when it has none."""
         job = self.jobs.get(job_id)
         if job is not None:
-            return job, None
+            return None if job.kind is Kind.SERVICE else (job, None)
         parent_id, index = split_child(job_id)
         parent = self.jobs.get(parent_id)
         if index is None or parent is None or parent.array is None:

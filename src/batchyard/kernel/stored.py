@@ -10,7 +10,7 @@ from heapq import heapify, heappush
 
 import msgspec
 
-from batchyard.kernel import arrays
+from batchyard.kernel import arrays, lifecycle
 from batchyard.kernel.effects import Stop
 from batchyard.kernel.ordering import fifo
 from batchyard.kernel.records import (
@@ -22,10 +22,12 @@ from batchyard.kernel.records import (
     Kind,
     Resources,
     ServiceEnvironment,
+    ServiceRequest,
     Status,
     Task,
 )
 from batchyard.kernel.state import DefinitionFamily, State
+from batchyard.kernel.submission_tokens import SubmissionToken
 from batchyard.shapes import batch as shapes
 
 
@@ -66,6 +68,7 @@ class StoredJob(msgspec.Struct):
     summary_at: int | None = None
     closed: bool | None = None
     untouched_reason: str | None = None
+    service: ServiceRequest | None = None
 
     @property
     def cancelled(self) -> bool:
@@ -84,6 +87,7 @@ class Snapshot(msgspec.Struct, kw_only=True):
     environments: list[shapes.ComputeEnvironmentDetail]
     service_environments: list[shapes.ServiceEnvironmentDetail]
     queues: list[shapes.JobQueueDetail]
+    submission_tokens: list[SubmissionToken]
     scheduling_policies: list[shapes.SchedulingPolicyDetail]
     children: dict[int, list[StoredJob]]
     """All children that have a row, by the seq of their unfinished parent."""
@@ -106,6 +110,8 @@ def restore(state: State, snapshot: Snapshot, now: int) -> None:
         due = now if queue.status in ("CREATING", "UPDATING", "DELETING") else None
         state.queues[queue.job_queue_name or ""] = JobQueue(detail=queue, due=due)
     state.scheduling_policies = {policy.name or "": policy for policy in snapshot.scheduling_policies}
+    for token in sorted(snapshot.submission_tokens, key=lambda token: token.at):
+        state.submission_tokens[token.token] = token
     jobs = [_restore_job(state, stored) for stored in snapshot.jobs]
     for job in jobs:
         for stored in snapshot.children.get(job.seq, ()):
@@ -135,7 +141,10 @@ def _restore_job(state: State, stored: StoredJob) -> Job:
         priority=stored.priority,
         log_prefix=stored.log_prefix,
         depends_on=stored.depends_on,
+        service=stored.service,
     )
+    if job.service is not None:
+        job.priority = job.service.priority
     _restore_progress(job, stored)
     if stored.array_size is not None:
         sequential = any(dependency.type == "SEQUENTIAL" for dependency in stored.depends_on or ())
@@ -176,20 +185,33 @@ def _restore_child(state: State, parent: Job, stored: StoredJob) -> None:
 
 
 def _restore_task(state: State, job: Job, task: Task) -> None:
-    state.tasks[task.id] = job
-    instance = state.instances.get(task.instance)
+    for instance_id in task.instances:
+        instance = state.instances.get(instance_id)
+        if instance is not None:
+            if task.ahead:
+                instance.line.append(job)
+            else:
+                instance.used += job.resources
+    _restore_use(state, job, task)
+    for task_id, instance_id in task.in_force:
+        state.tasks[task_id] = job
+        instance = state.instances.get(instance_id)
+        if (task.ending is not None or task.failure is not None) and instance is not None:
+            state.effects.stop.append(Stop(instance.engine, task_id, lifecycle.stop_grace(state, job)))
+        if task.ending is None and job.timeout is not None and job.started_at is not None:
+            heappush(state.deadlines, (job.started_at + 1000 * job.timeout, task_id))
+
+
+def _restore_use(state: State, job: Job, task: Task) -> None:
+    """Charges the environment with what runs in it."""
+    if job.service is not None:
+        service_environment = state.service_environments.get(task.environment)
+        if service_environment is not None:
+            service_environment.count(job.service, 1)
+        return
     environment = state.environments.get(task.environment)
-    if instance is not None:
-        if task.ahead:
-            instance.line.append(job)
-        else:
-            instance.used += job.resources
     if environment is not None and not task.ahead:
         environment.used += job.resources
-    if task.ending is not None and instance is not None:
-        state.effects.stop.append(Stop(instance.engine, task.id, state.settings.stop_grace_seconds))
-    elif job.timeout is not None and job.started_at is not None:
-        heappush(state.deadlines, (job.started_at + 1000 * job.timeout, task.id))
 
 
 def _restore_dependencies(state: State, job: Job) -> None:

@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import msgspec
 
-from batchyard.kernel import arrays
+from batchyard.kernel import arrays, service_placement
 from batchyard.kernel.ordering import fifo
 from batchyard.kernel.placement import environments_of, instances_of, largest
-from batchyard.kernel.records import ComputeEnvironment, Job, JobQueue, Kind, Resources, Status
+from batchyard.kernel.records import ComputeEnvironment, Job, JobQueue, Kind, Resources, ServiceRequest, Status, Task
 from batchyard.kernel.state import State
 
 NEVER = "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT"
 MAX_VCPUS = "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE"
 INVALID = "ACTION_REQUIRED"
 
-CODES = (NEVER, MAX_VCPUS, INVALID)
+CODES = (NEVER, MAX_VCPUS, INVALID, service_placement.MAX_CAPACITY, service_placement.NO_CAPACITY)
 
 _TEXTS = {
     NEVER: "The job resource requirement (vCPU/memory/GPU) is higher than that can be met by the CE(s) attached to the"
     " job queue.",
     MAX_VCPUS: "CE(s) associated with the job queue cannot meet the CPU requirement of the job.",
     INVALID: "CE(s) associated with the job queue are invalid.",
+    service_placement.MAX_CAPACITY: "Service environment(s) associated with the job queue cannot meet the capacity"
+    " requirement of the job.",
+    service_placement.NO_CAPACITY: "Unable to provision requested compute resources",
 }
 
 
@@ -52,6 +55,9 @@ _NOT_RUN = {
 
 def never_fits(state: State, job: Job) -> Reason | None:
     """The reason why nothing that the job's queue has could ever run it, or None when something could."""
+    if job.service is not None:
+        found = service_placement.never_fits(state, job, job.service)
+        return Reason(found[1], found[0], "NEVER") if found else None
     if job.kind in _NOT_RUN:
         return Reason(f"No engine of this server runs {_NOT_RUN[job.kind]}.", NEVER, "NEVER")
     environments = environments_of(state, job.queue)
@@ -70,8 +76,11 @@ def _fits_but_for_max_vcpus(state: State, environment: ComputeEnvironment, wante
     return any(wanted.fits(instance.capacity) for instance in instances_of(state, environment))
 
 
-def head_reason(state: State, queue: JobQueue, wanted: Resources, subject: str = "It") -> Reason:
+def head_reason(state: State, queue: JobQueue, job: Job, subject: str = "It") -> Reason:
     """Why the job whose turn it is (`subject` names it in the sentence) can't start now, though it could at another time."""
+    if job.service is not None:
+        invalid, text = service_placement.why_not_now(state, job, job.service, subject)
+        return Reason(text, INVALID, "INVALID") if invalid else Reason(text)
     environments = environments_of(state, queue)
     if not environments:
         return Reason(f"Job queue {queue.name} has no compute environment.", INVALID, "INVALID")
@@ -83,7 +92,7 @@ def head_reason(state: State, queue: JobQueue, wanted: Resources, subject: str =
         return Reason(f"{text[0].upper()}{text[1:]}.", INVALID, "INVALID")
     usable = [environment for environment in environments if environment.available]
     rooms = "; ".join(_room(state, environment) for environment in usable)
-    return Reason(f"{subject} needs {wanted}, and that much is not free: {rooms}.")
+    return Reason(f"{subject} needs {job.resources}, and that much is not free: {rooms}.")
 
 
 def _room(state: State, environment: ComputeEnvironment) -> str:
@@ -99,8 +108,10 @@ def _room(state: State, environment: ComputeEnvironment) -> str:
 def explain(state: State, job: Job, index: int | None) -> Reason:
     """Why an unfinished job, or child `index` of an array that has no record of its own, is where it is."""
     status = job.status if index is None or job.array is None else arrays.status_of(job.array, index)
-    if status in (Status.STARTING, Status.RUNNING):
+    if status in (Status.SCHEDULED, Status.STARTING, Status.RUNNING):
         assert job.task is not None
+        if job.service is not None:
+            return Reason(_of_instances(job.service, job.task), kind=status.name)
         doing = "Is being started" if status is Status.STARTING else "Runs"
         ahead = ", as soon as the tasks before it have ended" if job.task.ahead else ""
         return Reason(
@@ -119,6 +130,11 @@ def explain(state: State, job: Job, index: int | None) -> Reason:
     return _explain_runnable(state, job, index)
 
 
+def _of_instances(service: ServiceRequest, task: Task) -> str:
+    running = sum(node.started_at is not None and node.ended_at is None for node in task.nodes or ())
+    return f"{running} of its {service.instance_count} instances run, in service environment {task.environment}."
+
+
 def _explain_runnable(state: State, job: Job, index: int | None) -> Reason:
     queue = job.queue
     never = never_fits(state, job)
@@ -131,9 +147,9 @@ def _explain_runnable(state: State, job: Job, index: int | None) -> Reason:
         ahead -= sum(child.status is Status.RUNNABLE and child.index < index for child in job.array.children.values())
     first = fifo.head(queue)
     if ahead == 0 or first is None:
-        reason = head_reason(state, queue, job.resources)
+        reason = head_reason(state, queue, job)
         return Reason(f"Is next in job queue {queue.name}. {reason.text}", reason.code, reason.kind)
-    reason = head_reason(state, queue, first.resources, "That job")
+    reason = head_reason(state, queue, first, "That job")
     jobs = "1 job is" if ahead == 1 else f"{ahead} jobs are"
     return Reason(
         f"{jobs} ahead of it in job queue {queue.name}; the first of them is {first.id}. {reason.text}",

@@ -9,9 +9,10 @@ from typing import TypeVar
 import msgspec
 from sqlalchemy import Connection, func, select
 
+from batchyard.kernel import submission_tokens
 from batchyard.kernel.dependencies import JobFact
 from batchyard.kernel.identifiers import split_child
-from batchyard.kernel.records import Status
+from batchyard.kernel.records import Kind, Status
 from batchyard.kernel.state import DefinitionFamily
 from batchyard.kernel.stored import Snapshot, StoredJob
 from batchyard.shapes import batch as shapes
@@ -39,6 +40,7 @@ def snapshot(connection: Connection) -> Iterator[Snapshot]:
         service_environments=_details(connection, "service-environment", shapes.ServiceEnvironmentDetail),
         queues=_details(connection, "job-queue", shapes.JobQueueDetail),
         scheduling_policies=_details(connection, "scheduling-policy", shapes.SchedulingPolicyDetail),
+        submission_tokens=_details(connection, submission_tokens.KIND, submission_tokens.SubmissionToken),
         children={row.seq: _children(connection, row.seq) for row in connection.execute(arrays)},
         jobs=(stored_job(row) for row in connection.execution_options(yield_per=1000).execute(unfinished)),
     )
@@ -72,7 +74,9 @@ def facts(connection: Connection, job_ids: Iterable[str]) -> dict[str, JobFact]:
         row.id: row
         for chunk in chunks(sorted({parent for parent, _ in wanted.values()}))
         for row in connection.execute(
-            select(jobs.c.id, jobs.c.seq, jobs.c.status, jobs.c.array_size).where(jobs.c.id.in_(chunk))
+            select(jobs.c.id, jobs.c.seq, jobs.c.status, jobs.c.array_size).where(
+                jobs.c.id.in_(chunk), jobs.c.kind != int(Kind.SERVICE)
+            )
         )
     }
     found: dict[str, JobFact] = {}

@@ -16,6 +16,7 @@ from batchyard.store.schema import job_details as details_table
 from batchyard.store.schema import jobs, transitions, waits
 
 _decode_detail = msgspec.json.Decoder(shapes.JobDetail).decode
+_decode_service_detail = msgspec.json.Decoder(shapes.DescribeServiceJobResponse).decode
 _decode_tags = msgspec.json.Decoder(dict[str, str]).decode
 
 
@@ -34,6 +35,18 @@ def job_details(connection: Connection, seqs: Sequence[int]) -> dict[int, shapes
         query = select(details_table).where(details_table.c.seq.in_(seqs[start : start + 500]))
         for row in connection.execute(query):
             detail = found[row.seq] = _decode_detail(row.document)
+            if row.tags is not None:
+                detail.tags = _decode_tags(row.tags)
+    return found
+
+
+def service_job_details(connection: Connection, seqs: Sequence[int]) -> dict[int, shapes.DescribeServiceJobResponse]:
+    """As `job_details`, for service jobs."""
+    found: dict[int, shapes.DescribeServiceJobResponse] = {}
+    for start in range(0, len(seqs), 500):
+        query = select(details_table).where(details_table.c.seq.in_(seqs[start : start + 500]))
+        for row in connection.execute(query):
+            detail = found[row.seq] = _decode_service_detail(row.document)
             if row.tags is not None:
                 detail.tags = _decode_tags(row.tags)
     return found

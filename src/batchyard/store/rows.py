@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row
 
-from batchyard.kernel.records import Job, Status, Task
+from batchyard.kernel.records import Job, ServiceRequest, Status, Task
 from batchyard.kernel.stored import StoredJob
 from batchyard.shapes import batch as shapes
 
@@ -16,6 +16,7 @@ _decode_retry = msgspec.json.Decoder(shapes.RetryStrategy).decode
 _decode_depends_on = msgspec.json.Decoder(list[shapes.JobDependency]).decode
 _decode_attempts = msgspec.json.Decoder(list[shapes.AttemptDetail]).decode
 _decode_task = msgspec.json.Decoder(Task).decode
+_decode_service = msgspec.json.Decoder(ServiceRequest).decode
 _decode_counts = msgspec.json.Decoder(list[int]).decode
 
 
@@ -73,6 +74,7 @@ def _progress(job: Job) -> Values:
         array.summary_at if array else None,
         int(array.closed) if array else None,
         array.untouched_reason if array else None,
+        encode(job.service) if job.service else None,
     )
 
 
@@ -90,6 +92,8 @@ def stored_job(row: Row[Any]) -> StoredJob:
         job.task = _decode_task(row.task)
     if job.summary is not None:
         job.summary = _decode_counts(row.summary)
+    if job.service is not None:
+        job.service = _decode_service(row.service)
     return job
 
 

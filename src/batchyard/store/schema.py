@@ -102,9 +102,10 @@ jobs = Table(
     Column("summary_at", BigInteger),
     Column("closed", SmallInteger),
     Column("untouched_reason", Text),
+    Column("service", LargeBinary),
 )
 """`id` is null for array children (they are `<parent's id>:<child_index>`), as is all that they inherit. `ended_by`: 1
-cancelled, 2 terminated, 3 both. The columns up to `kind` never change."""
+cancelled, 2 terminated, 3 both. `service`: what only a service job has. The columns up to `kind` never change."""
 
 top_level = jobs.c.parent_seq.is_(None)
 Index(
@@ -133,7 +134,8 @@ job_details = Table(
     Column("document", LargeBinary, nullable=False),
     Column("tags", LargeBinary),
 )
-"""`document`: the static part of the `JobDetail` as JSON; `tags` replaces its tags once they were changed."""
+"""`document`: the static part of the `JobDetail`, or of a service job's description, as JSON; `tags` replaces its tags
+once they were changed."""
 
 transitions = Table(
     "transitions",
