@@ -140,7 +140,8 @@ def history(connection: Connection, seq: int, queue: str, until: int, *, array: 
     for line, end in zip(lines, ends, strict=False):
         merged.append(line)
         if line.status == waiting:
-            held = select(waits).where(waits.c.queue == queue, waits.c.at > line.at, waits.c.at < end)
+            first = line.at if line.reason is None else line.at + 1
+            held = select(waits).where(waits.c.queue == queue, waits.c.at >= first, waits.c.at < end)
             merged += [
                 HistoryLine(row.at, waiting, row.reason) for row in connection.execute(held.order_by(waits.c.at))
             ]
