@@ -15,8 +15,9 @@ from batchyard.api.job_reader import JobReader
 from batchyard.api.job_views import JobView
 from batchyard.api.service import RequestContext, Service
 from batchyard.control import ControlLoop
-from batchyard.kernel.identifiers import Account, job_id_of
+from batchyard.kernel.identifiers import Account, job_id_of, service_job_id_of
 from batchyard.kernel.kernel import Kernel
+from batchyard.kernel.service_jobs import find_service_job
 from batchyard.kernel.waiting import Reason, explain
 from batchyard.shapes.operation import Operation
 from batchyard.store.reading import HistoryLine, history
@@ -44,14 +45,18 @@ def extension_service(control: ControlLoop, store: Store, account: Account) -> S
     reader = JobReader(control, store)
 
     async def why_job(request: WhyJobRequest, _: RequestContext) -> WhyJobResponse:
-        job_id = job_id_of(account, request.job_id)
+        job_id = job_id_of(account, service_job_id_of(account, request.job_id))
 
         def reason(kernel: Kernel) -> Reason | None:
-            found = kernel.state.find(job_id)
+            service_job = find_service_job(kernel.state, job_id)
+            found = (service_job, None) if service_job is not None else kernel.state.find(job_id)
             return explain(kernel.state, *found) if found else None
 
         waiting: Reason | None = await answered(control.query(reason))
         views = await reader.find([job_id])
+        service_row = None if views else await reader.service_job(job_id)
+        if service_row is not None:
+            views = [JobView(service_row)]
         if not views:
             raise client_exception(f"Job {request.job_id} not found.")
         view = views[0]

@@ -8,7 +8,7 @@ from batchyard.api.job_views import JobView, untouched_child
 from batchyard.control import ControlLoop
 from batchyard.kernel.identifiers import split_child
 from batchyard.kernel.kernel import Kernel
-from batchyard.kernel.records import Status
+from batchyard.kernel.records import Kind, Status
 from batchyard.kernel.stored import StoredJob
 from batchyard.shapes import batch as shapes
 from batchyard.store import reading
@@ -24,7 +24,7 @@ class JobReader:
         self._store = store
 
     async def find(self, job_ids: Sequence[str]) -> list[JobView]:
-        """Jobs and array children by id, in the order asked; unknown ids are left out."""
+        """Jobs and array children by id, in the order asked; unknown ids and service jobs are left out."""
         wanted = {job_id: split_child(job_id) for job_id in job_ids}
         states = await self._states([parent for parent, index in wanted.values() if index is not None])
         parents = await self._store.read(
@@ -42,10 +42,21 @@ class JobReader:
             if parent is None or (index is not None and (parent.seq, index) not in keys):
                 continue
             if index is None:
-                found.append(JobView(parent))
+                if parent.kind != Kind.SERVICE:
+                    found.append(JobView(parent))
             elif f"{parent_id}:{index}" == job_id:
                 found.append(_child(parent, index, rows.get((parent.seq, index)), states.get(parent_id)))
         return found
+
+    async def service_job(self, job_id: str) -> StoredJob | None:
+        """The service job of this id."""
+        rows = await self._store.read(lambda connection: reading.jobs_by_id(connection, [job_id]))
+        row = rows.get(job_id)
+        return row if row is not None and row.kind == Kind.SERVICE else None
+
+    async def service_job_detail(self, seq: int) -> shapes.DescribeServiceJobResponse:
+        """What a service job was asked to run."""
+        return (await self._store.read(lambda connection: reading.service_job_details(connection, [seq])))[seq]
 
     async def details(self, views: Sequence[JobView]) -> dict[int, shapes.JobDetail]:
         """What these jobs were asked to run, by the seq of the job (a child's parent)."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 from sqlalchemy import ColumnElement, Connection, func, select, tuple_
 
-from batchyard.kernel.records import Status
+from batchyard.kernel.records import Kind, Status
 from batchyard.kernel.stored import StoredJob
 from batchyard.shapes import batch as shapes
 from batchyard.store.loading import chunks
@@ -84,6 +84,8 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
     created_before: int | None = None
     created_after: int | None = None
     share: str | None = None
+    service: bool = False
+    """Service jobs, in place of all others."""
 
 
 def list_jobs(connection: Connection, wanted: JobFilter, before_seq: int | None, limit: int) -> list[StoredJob]:
@@ -96,7 +98,8 @@ def list_jobs(connection: Connection, wanted: JobFilter, before_seq: int | None,
 
 
 def _conditions(wanted: JobFilter) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = []
+    service = int(Kind.SERVICE)
+    conditions = [jobs.c.kind == service if wanted.service else jobs.c.kind != service]
     if wanted.status is not None:
         conditions.append(jobs.c.status == int(wanted.status))
     if wanted.name is not None:

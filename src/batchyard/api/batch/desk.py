@@ -37,6 +37,18 @@ class Desk:
         """An answer from the kernel's state. Raises `ApiError`."""
         return await answered(self._control.query(question))
 
+    async def queue_name(self, name_or_arn: str) -> str:
+        """The name of a job queue that exists. Raises `ApiError`."""
+
+        def find(kernel: Kernel) -> str | None:
+            name = self.account.name_of("job-queue", name_or_arn)
+            return name if name in kernel.state.queues else None
+
+        name = await self.ask(find)
+        if name is None:
+            raise validation_failure(f"JobQueue {name_or_arn} not found.")
+        return name
+
     def seal(self, listing: str, position: Any) -> str:
         """A token for the page of a listing that follows this position."""
         return self._tokens.seal(listing, position)

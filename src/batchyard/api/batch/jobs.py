@@ -12,7 +12,6 @@ from batchyard.api.job_views import job_detail, job_summary
 from batchyard.api.service import RequestContext
 from batchyard.kernel import commands
 from batchyard.kernel.identifiers import job_id_of
-from batchyard.kernel.kernel import Kernel
 from batchyard.kernel.records import Status
 from batchyard.shapes import batch as shapes
 from batchyard.store.reading import JobFilter
@@ -57,8 +56,8 @@ class Jobs:
     async def _list_queue(
         self, queue: str, request: shapes.ListJobsRequest, filters: Sequence[shapes.KeyValuesPair], limit: int
     ) -> shapes.ListJobsResponse:
-        name = await self._queue_name(queue)
-        wanted = _job_filter(name, request.job_status, filters)
+        name = await self._desk.queue_name(queue)
+        wanted = job_filter(name, request.job_status, filters)
         listing = f"ListJobs {wanted}"
         position = self._desk.position(listing, request.next_token)
         views = await self._desk.reader.in_queue(wanted, position, limit + 1)
@@ -100,20 +99,13 @@ class Jobs:
         errors = [shapes.TerminateJobsErrorDetail(job=job, code=code, message=text) for job, code, text in failures]
         return shapes.TerminateJobsResponse(successful=ids, errors=errors)
 
-    async def _queue_name(self, name_or_arn: str) -> str:
-        def find(kernel: Kernel) -> str | None:
-            name = self._desk.account.name_of("job-queue", name_or_arn)
-            return name if name in kernel.state.queues else None
 
-        name = await self._desk.ask(find)
-        if name is None:
-            raise validation_failure(f"JobQueue {name_or_arn} not found.")
-        return name
-
-
-def _job_filter(queue: str, status: str | None, filters: Sequence[shapes.KeyValuesPair]) -> JobFilter:
+def job_filter(
+    queue: str, status: str | None, filters: Sequence[shapes.KeyValuesPair], *, service: bool = False
+) -> JobFilter:
+    """What `jobStatus` and `filters` ask for. Raises `ApiError`."""
     if not filters:
-        return JobFilter(queue=queue, status=Status[status or "RUNNING"])
+        return JobFilter(queue=queue, status=Status[status or "RUNNING"], service=service)
     if len(filters) > 1:
         raise validation_failure("Only one filter can be used at a time")
     name, values = filters[0].name, filters[0].values or []
@@ -122,15 +114,15 @@ def _job_filter(queue: str, status: str | None, filters: Sequence[shapes.KeyValu
     value = values[0]
     match name:
         case "JOB_NAME":
-            return JobFilter(queue=queue, name=value)
+            return JobFilter(queue=queue, name=value, service=service)
         case "JOB_DEFINITION":
             return JobFilter(queue=queue, definition=value)
         case "BEFORE_CREATED_AT":
-            return JobFilter(queue=queue, created_before=_milliseconds(name, value))
+            return JobFilter(queue=queue, created_before=_milliseconds(name, value), service=service)
         case "AFTER_CREATED_AT":
-            return JobFilter(queue=queue, created_after=_milliseconds(name, value))
+            return JobFilter(queue=queue, created_after=_milliseconds(name, value), service=service)
         case "SHARE_IDENTIFIER":
-            return JobFilter(queue=queue, status=Status[status] if status else None, share=value)
+            return JobFilter(queue=queue, status=Status[status] if status else None, share=value, service=service)
     raise validation_failure(
         f"Filter {name} is not one of JOB_NAME, JOB_DEFINITION, BEFORE_CREATED_AT, AFTER_CREATED_AT, SHARE_IDENTIFIER"
     )

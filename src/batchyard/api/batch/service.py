@@ -9,6 +9,7 @@ from batchyard.api.batch.job_queues import JobQueues
 from batchyard.api.batch.jobs import Jobs
 from batchyard.api.batch.scheduling_policies import SchedulingPolicies
 from batchyard.api.batch.service_environments import ServiceEnvironments
+from batchyard.api.batch.service_jobs import ServiceJobs
 from batchyard.api.batch.tags import Tags
 from batchyard.api.service import Handler, Service
 from batchyard.shapes import batch as shapes
@@ -23,6 +24,7 @@ def batch_service(desk: Desk) -> Service:
         JobQueues(desk),
         Tags(desk),
         ServiceEnvironments(desk),
+        ServiceJobs(desk),
         SchedulingPolicies(desk),
     ]
     handlers: dict[str, Handler] = {}

@@ -8,6 +8,7 @@ from batchyard.api.batch.desk import Desk
 from batchyard.api.errors import client_exception
 from batchyard.api.service import RequestContext
 from batchyard.kernel import commands, tagging
+from batchyard.kernel.identifiers import service_job_id_of
 from batchyard.shapes import batch as shapes
 
 
@@ -40,6 +41,8 @@ class Tags:
 
     async def _tagged_job(self, arn: str) -> tuple[int, dict[str, str]] | None:
         """A job's seq and tags, when the ARN is one of a job. Raises `ApiError` for an unknown job, or a child."""
+        if arn.startswith(self._desk.account.arn("service-job/")):
+            return await self._tagged_service_job(arn)
         job_id = self._desk.account.name_of("job", arn) if arn.startswith("arn:") else None
         if job_id is None:
             return None
@@ -51,3 +54,9 @@ class Tags:
         details = await self._desk.reader.details(views)
         seq = views[0].row.seq
         return seq, details[seq].tags or {}
+
+    async def _tagged_service_job(self, arn: str) -> tuple[int, dict[str, str]]:
+        row = await self._desk.reader.service_job(service_job_id_of(self._desk.account, arn))
+        if row is None:
+            raise client_exception(f"Resource {arn} not found.")
+        return row.seq, (await self._desk.reader.service_job_detail(row.seq)).tags or {}
