@@ -112,8 +112,8 @@ def _summary(row: StoredJob) -> dict[str, int]:
     return {status.name: counts[status] for status in JOB_STATUSES}
 
 
-def job_summary(view: JobView, account: Account) -> shapes.JobSummary:
-    """A job in a list."""
+def job_summary(view: JobView, account: Account, detail: shapes.JobDetail | None = None) -> shapes.JobSummary:
+    """A job in a list. `detail` is what a multi-node parallel job was asked to run: only there is its number of nodes."""
     row, constant = view.row, view.constant
     return shapes.JobSummary(
         job_arn=account.arn(f"job/{view.id}"),
@@ -127,6 +127,7 @@ def job_summary(view: JobView, account: Account) -> shapes.JobSummary:
         stopped_at=row.stopped_at,
         container=_container_summary(row),
         array_properties=_array_summary(row),
+        node_properties=_nodes_summary(detail),
         job_definition=constant.definition,
         is_cancelled=row.cancelled or None,
         is_terminated=row.terminated or None,
@@ -148,3 +149,9 @@ def _array_summary(row: StoredJob) -> shapes.ArrayPropertiesSummary | None:
     return shapes.ArrayPropertiesSummary(
         size=row.array_size, status_summary=_summary(row), status_summary_last_updated_at=row.summary_at
     )
+
+
+def _nodes_summary(detail: shapes.JobDetail | None) -> shapes.NodePropertiesSummary | None:
+    if detail is None or detail.node_properties is None:
+        return None
+    return shapes.NodePropertiesSummary(num_nodes=detail.node_properties.num_nodes)
