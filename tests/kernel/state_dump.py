@@ -14,7 +14,19 @@ from batchyard.kernel.arrays import status_of
 from batchyard.kernel.records import Job, JobQueue, Status
 from batchyard.kernel.state import State
 
-_CONSTANT = ("seq", "id", "name", "definition", "resources", "created_at", "retry", "timeout", "share", "priority")
+_CONSTANT = (
+    "seq",
+    "id",
+    "name",
+    "definition",
+    "resources",
+    "created_at",
+    "retry",
+    "timeout",
+    "share",
+    "priority",
+    "consumables",
+)
 _CHANGING = ("status", "status_reason", "attempt", "attempts", "started_at", "stopped_at", "cancelled", "terminated")
 
 
@@ -27,6 +39,10 @@ def dump_state(state: State, *, exact: bool = False) -> dict[str, Any]:
         "environments": {
             name: [_plain(environment.detail), _plain(environment.used)]
             for name, environment in state.environments.items()
+        },
+        "consumable resources": {
+            name: [_plain(resource.detail), resource.in_use, _plain(resource.updates)]
+            for name, resource in state.consumable_resources.items()
         },
         "scheduling policies": {name: _plain(policy) for name, policy in state.scheduling_policies.items()},
         "queues": {name: _dump_queue(queue, exact) for name, queue in state.queues.items()},
@@ -94,7 +110,8 @@ def _blocked(blocked: dict[int, int], states: bytearray) -> dict[int, int]:
 
 def _dump_queue(queue: JobQueue, exact: bool) -> dict[str, Any]:
     """`line`: who waits, in the order of their turn; those that were set aside stand where they would come back to."""
-    line = {(rank, seq, job.id) for rank, seq, job in queue.waiting if _waits(job)}
+    line = _places(queue.waiting)
+    line |= {entry for entries in queue.lines.values() for entry in _places(entries)}
     aside = [job for job in queue.unplaceable.values() if _waits(job)]
     line |= {(0 if job.attempts or job.parent else 1, job.seq, job.id) for job in aside}
     dump: dict[str, Any] = {
@@ -104,10 +121,15 @@ def _dump_queue(queue: JobQueue, exact: bool) -> dict[str, Any]:
         "line": sorted(line),
     }
     if exact:
+        dump["lines"] = {name: [entry[:2] for entry in line] for name, line in queue.lines.items()}
         dump["heap"] = [entry[:2] for entry in queue.waiting]
         dump["set aside"] = sorted(queue.unplaceable)
         dump["wait"] = _plain(queue.wait)
     return dump
+
+
+def _places(entries: list[tuple[int, int, Job]]) -> set[tuple[int, int, str]]:
+    return {(rank, seq, job.id) for rank, seq, job in entries if _waits(job)}
 
 
 def _waits(job: Job) -> bool:

@@ -68,6 +68,17 @@ class JobReader:
         rows = await self._store.read(lambda connection: reading.list_jobs(connection, wanted, before_seq, limit))
         return [JobView(row) for row in rows]
 
+    async def by_consumable_resource(
+        self, resource: str, statuses: Sequence[Status], names: Sequence[str], before_seq: int | None, limit: int
+    ) -> list[tuple[JobView, int]]:
+        """Single jobs and array parents that need a consumable resource, each with the quantity, newest first."""
+        rows = await self._store.read(
+            lambda connection: reading.jobs_by_consumable_resource(
+                connection, resource, statuses, names, before_seq, limit
+            )
+        )
+        return [(JobView(row), quantity) for row, quantity in rows]
+
     async def children_of(self, parent_id: str, status: Status, first: int, limit: int) -> list[JobView] | None:
         """The children of an array with this status, from index `first` on; None when there is no such array."""
         states = (await self._states([parent_id])).get(parent_id)

@@ -111,6 +111,7 @@ def child_of(parent: Job, index: int, seq: int) -> Job:
         timeout=parent.timeout,
         share=parent.share,
         priority=parent.priority,
+        consumables=parent.consumables,
         log_prefix=parent.log_prefix,
         parent=parent,
         index=index,

@@ -108,6 +108,19 @@ class UpdateServiceJob(msgspec.Struct, frozen=True):
     scheduling_priority: int
 
 
+class CreateConsumableResource(msgspec.Struct, frozen=True):
+    request: shapes.CreateConsumableResourceRequest
+    uuid: str
+
+
+class UpdateConsumableResource(msgspec.Struct, frozen=True):
+    request: shapes.UpdateConsumableResourceRequest
+
+
+class DeleteConsumableResource(msgspec.Struct, frozen=True):
+    resource: str
+
+
 class ChangeTags(msgspec.Struct, frozen=True, kw_only=True):
     """TagResource (`add`) and UntagResource (`remove`)."""
 
@@ -139,5 +152,8 @@ Command = (
     | SubmitServiceJob
     | TerminateServiceJob
     | UpdateServiceJob
+    | CreateConsumableResource
+    | UpdateConsumableResource
+    | DeleteConsumableResource
     | ChangeTags
 )

@@ -7,6 +7,7 @@ from typing import Any
 
 from batchyard.kernel import (
     commands,
+    consumable_resources,
     definition_registry,
     environments,
     job_requests,
@@ -39,6 +40,9 @@ _HANDLERS: Mapping[type, Callable[[State, Any, int], Any]] = {
     commands.SubmitServiceJob: service_jobs.submit_service_job,
     commands.TerminateServiceJob: service_jobs.terminate_service_job,
     commands.UpdateServiceJob: service_jobs.update_service_job,
+    commands.CreateConsumableResource: consumable_resources.create_resource,
+    commands.UpdateConsumableResource: consumable_resources.update_resource,
+    commands.DeleteConsumableResource: consumable_resources.delete_resource,
     commands.ChangeTags: tagging.change_tags,
 }
 

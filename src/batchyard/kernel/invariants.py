@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+from batchyard.kernel import consumable_resources
+from batchyard.kernel.ordering import fifo
 from batchyard.kernel.records import NOTHING, Array, Job, Resources, Status
 from batchyard.kernel.service_placement import used_in
 from batchyard.kernel.state import State
@@ -19,6 +21,8 @@ def check_invariants(state: State) -> None:
         _check_job(state, job)
     _check_tasks(state)
     _check_rooms(state)
+    _check_consumable_resources(state)
+    _check_lines(state)
     for queue in state.queues.values():
         unfinished = sum(job.queue is queue for job in state.jobs.values())
         _require(queue.unfinished == unfinished, f"queue {queue.name} counts {queue.unfinished} jobs, has {unfinished}")
@@ -36,7 +40,8 @@ def _check_job(state: State, job: Job) -> None:
         _check_array(state, job, job.array)
     elif job.parent is None:
         queued = any(entry[2] is job for entry in job.queue.waiting) or job.seq in job.queue.unplaceable
-        _require(queued or job.status is not Status.RUNNABLE, f"{job.id} is RUNNABLE but in no queue")
+        in_line = any(entry[2] is job for line in job.queue.lines.values() for entry in line)
+        _require(queued or in_line or job.status is not Status.RUNNABLE, f"{job.id} is RUNNABLE but in no queue")
         _require((job.status is Status.PENDING) == (job.open_dependencies > 0), f"{job.id}: dependencies and status")
 
 
@@ -100,6 +105,29 @@ def _check_rooms(state: State) -> None:
             instances == service_environment.used,
             f"service environment {name} counts {service_environment.used}, runs {instances}",
         )
+
+
+def _check_consumable_resources(state: State) -> None:
+    in_use: Counter[tuple[str, str]] = Counter()
+    for job in {job.id: job for job in state.tasks.values()}.values():
+        for hold in (job.task.holds if job.task else None) or ():
+            in_use[hold.resource, hold.uuid] += hold.quantity
+    for name, resource in state.consumable_resources.items():
+        used = in_use[name, resource.detail.uuid] if resource.replenishable else 0
+        _require(used == resource.in_use, f"consumable resource {name} counts {resource.in_use} in use, {used} are")
+        _require(resource.detail.total >= 0, f"consumable resource {name} has a total of {resource.detail.total}")
+
+
+def _check_lines(state: State) -> None:
+    """Who stands first in a line lacks something, or somebody who needs the same thing is before them in the queue."""
+    for queue in state.queues.values():
+        called = {name for _, _, job in queue.waiting if fifo.waits(job) for name, _ in job.consumables or ()}
+        for name, line in queue.lines.items():
+            first = min((entry for entry in line if fifo.waits(entry[2])), default=None)
+            if first is None or name in called or name in state.freed:
+                continue
+            lacking = [other for other in first[2].consumables or () if consumable_resources.lacks(state, other)]
+            _require(bool(lacking), f"{first[2].id} stands in the line for {name}, and all that it needs is there")
 
 
 def _require(holds: bool, message: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from batchyard.kernel import dependencies, lifecycle
 from batchyard.kernel.arrays import new_array
 from batchyard.kernel.commands import CancelJob, SubmitJob, TerminateJob
+from batchyard.kernel.consumable_resources import requirements_of
 from batchyard.kernel.definition_registry import find_active
 from batchyard.kernel.environment import log_prefix_of
 from batchyard.kernel.identifiers import job_id_of
@@ -30,6 +31,7 @@ def submit_job(state: State, command: SubmitJob, now: int) -> shapes.SubmitJobRe
     definition = find_active(state, request.job_definition)
     _check_platform(state, queue, definition)
     submission = resolved(request, definition, queue.detail.job_queue_arn or "")
+    consumables = requirements_of(state.settings.account, submission.detail)
     outlook = dependencies.examine(state, request.depends_on, submission.size, command.facts)
 
     detail = submission.detail
@@ -45,6 +47,7 @@ def submit_job(state: State, command: SubmitJob, now: int) -> shapes.SubmitJobRe
         retry=detail.retry_strategy,
         timeout=detail.timeout.attempt_duration_seconds if detail.timeout else None,
         share=share,
+        consumables=consumables,
         priority=detail.scheduling_priority,
         log_prefix=log_prefix_of(detail.container) if detail.container else None,
         depends_on=request.depends_on or None,

@@ -26,10 +26,10 @@ from batchyard.kernel.messages import (
     TaskStarted,
     TaskUnknown,
 )
-from batchyard.kernel.ordering import fifo
+from batchyard.kernel.ordering import fifo, lines
 from batchyard.kernel.placement import find_place
 from batchyard.kernel.queues import complete_queues, queues_due
-from batchyard.kernel.records import HeadWait, Instance, Job, JobQueue, Kind, Resources, Status
+from batchyard.kernel.records import HeadWait, Instance, Job, JobQueue, Resources, Status
 from batchyard.kernel.service_environments import complete_service_environments, service_environments_due
 from batchyard.kernel.service_placement import find_gang
 from batchyard.kernel.state import Settings, State
@@ -99,6 +99,7 @@ class Kernel:
         while state.deadlines and state.deadlines[0][0] <= now:
             lifecycle.time_out(state, heappop(state.deadlines)[1])
         self._recall_standing_lines(now)
+        lines.call_freed(state)
         budget = STARTS_A_STEP
         for queue in sorted(state.queues.values(), key=lambda queue: -(queue.detail.priority or 0)):
             budget = self._place_from(queue, budget, now)
@@ -113,8 +114,11 @@ class Kernel:
             if job is None:
                 queue.wait = None
                 return budget
+            if job.consumables is not None and lines.stand_in_line(self.state, queue):
+                continue
             if self._start(job, now):
                 fifo.take(queue)
+                lines.call(self.state, queue, job)
                 budget -= 1
                 continue
             never = waiting.never_fits(self.state, job)
@@ -122,6 +126,7 @@ class Kernel:
                 self._hold(queue, job, waiting.head_reason(self.state, queue, job, f"Job {job.id}"), now)
                 return budget
             fifo.set_aside(queue)
+            lines.call(self.state, queue, job)
             self._show_reason(job, never)
         return budget
 
@@ -168,13 +173,13 @@ class Kernel:
     def _explain_newcomers(self) -> None:
         """Says in the history why a job that has just become RUNNABLE did not start at once."""
         newcomers, self.state.newcomers = self.state.newcomers, []
-        reasons: dict[tuple[str, Resources, Kind, str, bool], str] = {}
+        reasons: dict[tuple[object, ...], str] = {}
         for job, transition in newcomers:
             if job.status is not Status.RUNNABLE or transition.reason is not None:
                 continue
             first = fifo.head(job.queue) or job
             instances = f"{job.service.instance_count} {job.service.instance_type}" if job.service is not None else ""
-            key = (job.queue.name, job.resources, job.kind, instances, job is first)
+            key = (job.queue.name, job.resources, job.kind, job.consumables, instances, job is first)
             if key not in reasons:
                 reasons[key] = self._reason_text(job, first)
             transition.reason = reasons[key]
@@ -183,6 +188,9 @@ class Kernel:
         never = waiting.never_fits(self.state, job)
         if never is not None:
             return never.text
+        lacking = waiting.consumable_reason(self.state, job)
+        if lacking is not None:
+            return lacking.text
         subject = "It" if job is first else f"Job {first.id}, which is ahead of it,"
         return waiting.head_reason(self.state, job.queue, first, subject).text
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from heapq import heappush
 
-from batchyard.kernel import arrays
+from batchyard.kernel import arrays, consumable_resources
 from batchyard.kernel.dependencies import FAILED_REASON, Outlook, register
 from batchyard.kernel.effects import Start, Stop
 from batchyard.kernel.environment import log_stream_of
@@ -70,6 +70,7 @@ def start(state: State, job: Job, place: Place, now: int) -> None:
     job.task = Task(id=task_id, instance=place.instance.id, environment=place.environment.name, ahead=place.ahead)
     state.tasks[task_id] = job
     take_room(place, job, now)
+    consumable_resources.lock(state, job, job.task)
     enter(state, job, Status.STARTING, now)
     state.effects.start.append(Start(place.instance.engine, job, task_id, job.attempt))
 
@@ -137,6 +138,7 @@ def recalled(state: State, task_id: str, now: int) -> None:
         return
     release_room(state, job, now)
     task, job.task = job.task, None
+    consumable_resources.give_back(state, task)
     job.attempt -= 1
     if task.ending is not None:
         finish(state, job, Status.FAILED, task.ending_reason, now)
@@ -162,6 +164,7 @@ def end_attempt(state: State, job: Job, at: int, succeeded: bool, end: AttemptEn
     for task_id, instance_id in task.in_force:
         forget_task(state, task_id, instance_id)
     release_room(state, job, at)
+    consumable_resources.release(state, task)
     job.attempts = [*(job.attempts or ()), _attempt_detail(state, job, task, at, end)]
     job.task = None
     if succeeded:
@@ -221,6 +224,7 @@ def finish(state: State, job: Job, status: Status, reason: str | None, now: int)
     job.stopped_at = now
     enter(state, job, status, now, reason)
     fifo.leave(job.queue, job)
+    state.freed.update(name for name, _ in job.consumables or ())
     succeeded = status is Status.SUCCEEDED
     if job.parent is None:
         del state.jobs[job.id]

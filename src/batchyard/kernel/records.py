@@ -145,6 +145,66 @@ class ServiceEnvironment(msgspec.Struct, kw_only=True):
             del self.used[service.instance_type]
 
 
+Requirement = tuple[str, int]
+"""A consumable resource, by name, and the quantity of it that one attempt takes."""
+
+
+class Hold(msgspec.Struct, frozen=True):
+    """What an attempt has taken of a consumable resource. `uuid` tells one that was deleted from its namesake."""
+
+    resource: str
+    uuid: str
+    quantity: int
+
+
+class AppliedUpdate(msgspec.Struct, frozen=True):
+    """An update of a consumable resource that carried a client token."""
+
+    resource: str
+    token: str
+    at: int
+    operation: str
+    quantity: int
+
+
+class ConsumableResourceDetail(msgspec.Struct, kw_only=True):
+    """What is kept of a consumable resource. What is in use of it follows from the attempts in force."""
+
+    name: str
+    uuid: str
+    resource_type: str
+    """REPLENISHABLE or NON_REPLENISHABLE."""
+    total: int
+    """What it was set to, less what has been used up."""
+    created_at: int
+    tags: dict[str, str] | None = None
+
+
+class ConsumableResource(msgspec.Struct, kw_only=True):
+    """A consumable resource, and how much of it is in use. See `consumable_resources.py`."""
+
+    detail: ConsumableResourceDetail
+    in_use: int = 0
+    updates: dict[str, AppliedUpdate] = msgspec.field(default_factory=dict)
+    """By client token, oldest first."""
+
+    @property
+    def name(self) -> str:
+        return self.detail.name
+
+    @property
+    def replenishable(self) -> bool:
+        return self.detail.resource_type == "REPLENISHABLE"
+
+    @property
+    def shown_total(self) -> int:
+        return max(self.detail.total, self.in_use)
+
+    @property
+    def available(self) -> int:
+        return self.shown_total - self.in_use
+
+
 class HeadWait(msgspec.Struct):
     """What holds up the head of a queue. It goes into the history once it has lasted for a while."""
 
@@ -168,6 +228,8 @@ class JobQueue(msgspec.Struct, kw_only=True):
     """Jobs that have ended since `waiting` was last swept."""
     unplaceable: dict[int, Job] = msgspec.field(default_factory=dict)
     """RUNNABLE jobs, by seq, that nothing the queue has could ever run: set aside until its environments change."""
+    lines: dict[str, list[tuple[int, int, Job]]] = msgspec.field(default_factory=dict)
+    """Entries as in `waiting` of jobs that lack a consumable resource, by its name: see `ordering/lines.py`."""
     wait: HeadWait | None = None
     """Why the head of the queue is waiting."""
 
@@ -236,6 +298,8 @@ class Task(msgspec.Struct, kw_only=True, gc=False):
     """The tasks of an attempt that has several, or may have; None: it is one task, `id`. See `gangs.py`."""
     failure: Failure | None = None
     """Of several tasks, the first that failed, and how: the others are stopped."""
+    holds: list[Hold] | None = None
+    """What it has taken of consumable resources."""
 
     @property
     def in_force(self) -> list[tuple[str, str]]:
@@ -313,6 +377,8 @@ class Job(msgspec.Struct, kw_only=True):
     """Seconds from the start of an attempt."""
     share: str | None = None
     priority: int | None = None
+    consumables: tuple[Requirement, ...] | None = None
+    """What each attempt (of each child) takes of consumable resources."""
     log_prefix: str | None = None
     """The log stream's prefix, where the definition gives one."""
     attempt: int = 0

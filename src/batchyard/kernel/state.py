@@ -11,6 +11,7 @@ from batchyard.kernel.effects import Effects, Transition
 from batchyard.kernel.identifiers import Account, split_child
 from batchyard.kernel.records import (
     ComputeEnvironment,
+    ConsumableResource,
     Instance,
     Job,
     JobQueue,
@@ -65,6 +66,9 @@ class State(msgspec.Struct, kw_only=True):
     environments: dict[str, ComputeEnvironment] = msgspec.field(default_factory=dict)
     service_environments: dict[str, ServiceEnvironment] = msgspec.field(default_factory=dict)
     queues: dict[str, JobQueue] = msgspec.field(default_factory=dict)
+    consumable_resources: dict[str, ConsumableResource] = msgspec.field(default_factory=dict)
+    freed: set[str] = msgspec.field(default_factory=set)
+    """Consumable resources of which there may be more than at the last step, by name."""
     scheduling_policies: dict[str, shapes.SchedulingPolicyDetail] = msgspec.field(default_factory=dict)
     submission_tokens: dict[str, SubmissionToken] = msgspec.field(default_factory=dict)
     """Client tokens of service jobs, the oldest first."""

@@ -10,16 +10,20 @@ from heapq import heapify, heappush
 
 import msgspec
 
-from batchyard.kernel import arrays, lifecycle
+from batchyard.kernel import arrays, consumable_resources, lifecycle
 from batchyard.kernel.effects import Stop
 from batchyard.kernel.ordering import fifo
 from batchyard.kernel.records import (
+    AppliedUpdate,
     Array,
     ComputeEnvironment,
+    ConsumableResource,
+    ConsumableResourceDetail,
     Dependent,
     Job,
     JobQueue,
     Kind,
+    Requirement,
     Resources,
     ServiceEnvironment,
     ServiceRequest,
@@ -89,6 +93,10 @@ class Snapshot(msgspec.Struct, kw_only=True):
     queues: list[shapes.JobQueueDetail]
     submission_tokens: list[SubmissionToken]
     scheduling_policies: list[shapes.SchedulingPolicyDetail]
+    consumable_resources: list[ConsumableResourceDetail]
+    consumable_updates: list[AppliedUpdate]
+    requirements: dict[int, tuple[Requirement, ...]]
+    """The consumable resources that unfinished jobs need, by seq."""
     children: dict[int, list[StoredJob]]
     """All children that have a row, by the seq of their unfinished parent."""
     jobs: Iterable[StoredJob]
@@ -112,8 +120,13 @@ def restore(state: State, snapshot: Snapshot, now: int) -> None:
     state.scheduling_policies = {policy.name or "": policy for policy in snapshot.scheduling_policies}
     for token in sorted(snapshot.submission_tokens, key=lambda token: token.at):
         state.submission_tokens[token.token] = token
+    for detail in snapshot.consumable_resources:
+        state.consumable_resources[detail.name] = ConsumableResource(detail=detail)
+    for update in sorted(snapshot.consumable_updates, key=lambda update: update.at):
+        state.consumable_resources[update.resource].updates[update.token] = update
     jobs = [_restore_job(state, stored) for stored in snapshot.jobs]
     for job in jobs:
+        job.consumables = snapshot.requirements.get(job.seq)
         for stored in snapshot.children.get(job.seq, ()):
             _restore_child(state, job, stored)
     for job in jobs:
@@ -193,6 +206,7 @@ def _restore_task(state: State, job: Job, task: Task) -> None:
             else:
                 instance.used += job.resources
     _restore_use(state, job, task)
+    consumable_resources.book(state, task)
     for task_id, instance_id in task.in_force:
         state.tasks[task_id] = job
         instance = state.instances.get(instance_id)

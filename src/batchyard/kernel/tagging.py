@@ -6,7 +6,14 @@ from typing import Protocol
 
 import msgspec
 
-from batchyard.kernel import definition_registry, environments, queues, scheduling_policies, service_environments
+from batchyard.kernel import (
+    consumable_resources,
+    definition_registry,
+    environments,
+    queues,
+    scheduling_policies,
+    service_environments,
+)
 from batchyard.kernel.commands import ChangeTags
 from batchyard.kernel.refusal import Refusal
 from batchyard.kernel.state import DefinitionFamily, State, decode_definition
@@ -59,6 +66,9 @@ def _resource(state: State, arn: str) -> tuple[str, str, Tagged] | None:
     service_environment = service_environments.find_environment(state, arn)
     if service_environment is not None:
         return service_environments.KIND, service_environment.name, service_environment.detail
+    consumable = consumable_resources.find_resource(state, arn)
+    if consumable is not None:
+        return consumable_resources.KIND, consumable.name, consumable.detail
     policy = scheduling_policies.find_policy(state, arn)
     if policy is not None:
         return scheduling_policies.KIND, policy.name or "", policy

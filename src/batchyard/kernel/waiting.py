@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from batchyard.kernel import arrays, service_placement
+from batchyard.kernel.consumable_resources import lacks
 from batchyard.kernel.ordering import fifo
 from batchyard.kernel.placement import environments_of, instances_of, largest
 from batchyard.kernel.records import ComputeEnvironment, Job, JobQueue, Kind, Resources, ServiceRequest, Status, Task
@@ -145,6 +146,9 @@ def _explain_runnable(state: State, job: Job, index: int | None) -> Reason:
     if job.array is not None and index is not None:
         ahead += sum(job.array.states[before] == Status.RUNNABLE for before in range(index))
         ahead -= sum(child.status is Status.RUNNABLE and child.index < index for child in job.array.children.values())
+    lacking = consumable_reason(state, job)
+    if lacking is not None:
+        return lacking
     first = fifo.head(queue)
     if ahead == 0 or first is None:
         reason = head_reason(state, queue, job)
@@ -156,6 +160,36 @@ def _explain_runnable(state: State, job: Job, index: int | None) -> Reason:
         reason.code,
         reason.kind,
     )
+
+
+def consumable_reason(state: State, job: Job) -> Reason | None:
+    """Why a job stands, or would stand, in the line for a consumable resource; None when all that it needs is there."""
+    needs = job.consumables or ()
+    lacking = [requirement for requirement in needs if lacks(state, requirement)]
+    if lacking:
+        text = "; ".join(
+            f"{quantity} of consumable resource {name}, {_stock(state, name)}" for name, quantity in lacking
+        )
+        return Reason(f"Needs {text}.", kind="CONSUMABLE_RESOURCE")
+    mine = fifo.place(job)
+    for name, _ in needs:
+        before = [entry for entry in job.queue.lines.get(name, ()) if entry[:2] < mine and fifo.waits(entry[2])]
+        if before:
+            first, count = min(before)[2], len(before)
+            quantity = dict(first.consumables or ())[name]
+            jobs = "1 job" if count == 1 else f"{count} jobs"
+            text = f"{jobs} of job queue {job.queue.name} before it; the first, {first.id}, needs {quantity}"
+            return Reason(
+                f"Needs consumable resource {name} after {text}, {_stock(state, name)}.", kind="CONSUMABLE_RESOURCE"
+            )
+    return None
+
+
+def _stock(state: State, name: str) -> str:
+    resource = state.consumable_resources.get(name)
+    if resource is None:
+        return "which does not exist"
+    return f"of which {resource.available} of {resource.shown_total} {'is' if resource.available == 1 else 'are'} available"
 
 
 def _dependencies(job: Job) -> str:

@@ -12,12 +12,12 @@ from sqlalchemy import Connection, func, select
 from batchyard.kernel import submission_tokens
 from batchyard.kernel.dependencies import JobFact
 from batchyard.kernel.identifiers import split_child
-from batchyard.kernel.records import Kind, Status
+from batchyard.kernel.records import AppliedUpdate, ConsumableResourceDetail, Kind, Requirement, Status
 from batchyard.kernel.state import DefinitionFamily
 from batchyard.kernel.stored import Snapshot, StoredJob
 from batchyard.shapes import batch as shapes
 from batchyard.store.rows import stored_job
-from batchyard.store.schema import job_definitions, jobs, resources
+from batchyard.store.schema import job_consumable_resources, job_definitions, jobs, resources
 
 Detail = TypeVar("Detail", bound=msgspec.Struct)
 
@@ -41,6 +41,9 @@ def snapshot(connection: Connection) -> Iterator[Snapshot]:
         queues=_details(connection, "job-queue", shapes.JobQueueDetail),
         scheduling_policies=_details(connection, "scheduling-policy", shapes.SchedulingPolicyDetail),
         submission_tokens=_details(connection, submission_tokens.KIND, submission_tokens.SubmissionToken),
+        consumable_resources=_details(connection, "consumable-resource", ConsumableResourceDetail),
+        consumable_updates=_details(connection, "consumable-resource-update", AppliedUpdate),
+        requirements=_requirements(connection),
         children={row.seq: _children(connection, row.seq) for row in connection.execute(arrays)},
         jobs=(stored_job(row) for row in connection.execution_options(yield_per=1000).execute(unfinished)),
     )
@@ -60,6 +63,21 @@ def _definitions(connection: Connection) -> dict[str, DefinitionFamily]:
         if row.active:
             family.active.add(row.revision)
     return families
+
+
+def _requirements(connection: Connection) -> dict[int, tuple[Requirement, ...]]:
+    """What unfinished jobs need of consumable resources, by seq."""
+    table = job_consumable_resources
+    query = (
+        select(table.c.job_seq, table.c.resource, table.c.quantity)
+        .join(jobs, jobs.c.seq == table.c.job_seq)
+        .where(jobs.c.status.in_(_UNFINISHED))
+        .order_by(table.c.job_seq, table.c.resource)
+    )
+    found: dict[int, tuple[Requirement, ...]] = {}
+    for seq, resource, quantity in connection.execute(query):
+        found[seq] = (*found.get(seq, ()), (resource, quantity))
+    return found
 
 
 def _children(connection: Connection, parent_seq: int) -> list[StoredJob]:

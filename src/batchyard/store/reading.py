@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, func, or_, select, tuple_
 
 from batchyard.kernel.records import Kind, Status
 from batchyard.kernel.stored import StoredJob
 from batchyard.shapes import batch as shapes
 from batchyard.store.loading import chunks
 from batchyard.store.rows import stored_job
+from batchyard.store.schema import job_consumable_resources, jobs, transitions, waits
 from batchyard.store.schema import job_details as details_table
-from batchyard.store.schema import jobs, transitions, waits
 
 _decode_detail = msgspec.json.Decoder(shapes.JobDetail).decode
 _decode_service_detail = msgspec.json.Decoder(shapes.DescribeServiceJobResponse).decode
@@ -97,18 +97,37 @@ def list_jobs(connection: Connection, wanted: JobFilter, before_seq: int | None,
     return [stored_job(row) for row in rows]
 
 
+def jobs_by_consumable_resource(
+    connection: Connection,
+    resource: str,
+    statuses: Sequence[Status],
+    names: Sequence[str],
+    before_seq: int | None,
+    limit: int,
+) -> list[tuple[StoredJob, int]]:
+    """Single jobs and array parents that need a consumable resource, each with the quantity, newest first, from the page that
+    follows `before_seq`. No statuses, or no names, means any."""
+    needs = job_consumable_resources
+    query = select(jobs).join(needs, needs.c.job_seq == jobs.c.seq).where(needs.c.resource == resource)
+    if statuses:
+        query = query.where(jobs.c.status.in_([int(status) for status in statuses]))
+    if names:
+        query = query.where(or_(*(_name_condition(name) for name in names)))
+    if before_seq is not None:
+        query = query.where(needs.c.job_seq < before_seq)
+    rows = [stored_job(row) for row in connection.execute(query.order_by(needs.c.job_seq.desc()).limit(limit))]
+    of_these = select(needs).where(needs.c.resource == resource, needs.c.job_seq.in_([row.seq for row in rows]))
+    quantities = {row.job_seq: row.quantity for row in connection.execute(of_these)}
+    return [(row, quantities[row.seq]) for row in rows]
+
+
 def _conditions(wanted: JobFilter) -> list[ColumnElement[bool]]:
     service = int(Kind.SERVICE)
     conditions = [jobs.c.kind == service if wanted.service else jobs.c.kind != service]
     if wanted.status is not None:
         conditions.append(jobs.c.status == int(wanted.status))
     if wanted.name is not None:
-        prefix = wanted.name.removesuffix("*")
-        conditions.append(
-            jobs.c.name.istartswith(prefix, autoescape=True)
-            if wanted.name.endswith("*")
-            else jobs.c.name.ilike(_literal(prefix), escape="/")
-        )
+        conditions.append(_name_condition(wanted.name))
     if wanted.definition is not None:
         conditions.append(_definition_condition(wanted.definition))
     if wanted.created_before is not None:
@@ -118,6 +137,14 @@ def _conditions(wanted: JobFilter) -> list[ColumnElement[bool]]:
     if wanted.share is not None:
         conditions.append(jobs.c.share == wanted.share)
     return conditions
+
+
+def _name_condition(name: str) -> ColumnElement[bool]:
+    """Case does not count, and a trailing `*` makes it a prefix."""
+    prefix = name.removesuffix("*")
+    if name.endswith("*"):
+        return jobs.c.name.istartswith(prefix, autoescape=True)
+    return jobs.c.name.ilike(_literal(prefix), escape="/")
 
 
 def _definition_condition(definition: str) -> ColumnElement[bool]:

@@ -137,6 +137,15 @@ job_details = Table(
 """`document`: the static part of the `JobDetail`, or of a service job's description, as JSON; `tags` replaces its tags
 once they were changed."""
 
+job_consumable_resources = Table(
+    "job_consumable_resources",
+    metadata,
+    Column("resource", Text, primary_key=True),
+    Column("job_seq", KEY, primary_key=True, autoincrement=False, index=True),
+    Column("quantity", BigInteger, nullable=False),
+)
+"""What jobs need of consumable resources, by the resource's name: a row for each single job and array parent."""
+
 transitions = Table(
     "transitions",
     metadata,

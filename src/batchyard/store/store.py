@@ -133,6 +133,8 @@ def _forget_finished(writer: Connection, before: int, at_most: int) -> int:
     for seq in seqs:
         family = select(jobs.c.seq).where((jobs.c.seq == seq) | (jobs.c.parent_seq == seq))
         writer.execute(delete(schema.transitions).where(schema.transitions.c.job_seq.in_(family)))
+        needs = schema.job_consumable_resources
+        writer.execute(delete(needs).where(needs.c.job_seq == seq))
         writer.execute(delete(schema.job_details).where(schema.job_details.c.seq == seq))
         writer.execute(delete(jobs).where((jobs.c.seq == seq) | (jobs.c.parent_seq == seq)))
     _forget_waits(writer)
@@ -186,6 +188,14 @@ def _write(writer: Connection, statements: _Statements, effects: Effects) -> Non
     ):
         if rows:
             writer.exec_driver_sql(statement, rows)
+    needs = [
+        {"resource": name, "job_seq": seq, "quantity": quantity}
+        for seq, job in effects.jobs.items()
+        if job.consumables is not None and seq in effects.created and job.parent is None
+        for name, quantity in job.consumables
+    ]
+    if needs:
+        writer.execute(insert(schema.job_consumable_resources), needs)
     if effects.waits:
         writer.execute(
             insert(schema.waits),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from batchyard.api.batch.compute_environments import ComputeEnvironments
+from batchyard.api.batch.consumable_resources import ConsumableResources
 from batchyard.api.batch.desk import Desk
 from batchyard.api.batch.job_definitions import JobDefinitions
 from batchyard.api.batch.job_queues import JobQueues
@@ -26,6 +27,7 @@ def batch_service(desk: Desk) -> Service:
         ServiceEnvironments(desk),
         ServiceJobs(desk),
         SchedulingPolicies(desk),
+        ConsumableResources(desk),
     ]
     handlers: dict[str, Handler] = {}
     for operation in shapes.OPERATIONS:

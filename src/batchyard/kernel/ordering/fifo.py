@@ -26,11 +26,12 @@ def enqueue(queue: JobQueue, job: Job) -> None:
         if job.array.queued:
             return
         job.array.queued = True
-    heappush(queue.waiting, (*_place(job), job))
+    heappush(queue.waiting, (*place(job), job))
 
 
-def _place(job: Job) -> tuple[int, int]:
-    """It follows from what the store keeps of the job, so that a restart changes nobody's turn."""
+def place(job: Job) -> tuple[int, int]:
+    """The rank and the seq of the job's entry. They follow from what the store keeps of the job, so that a restart changes
+    nobody's turn."""
     return (_RETRIED if job.attempts or job.parent is not None else _SUBMITTED), job.seq
 
 
@@ -38,7 +39,7 @@ def head(queue: JobQueue) -> Job | None:
     """The job, or the array, whose turn it is. Entries that no longer wait are dropped on the way."""
     while queue.waiting:
         job = queue.waiting[0][2]
-        if _waits(job):
+        if waits(job):
             return job
         _drop_head(queue)
     return None
@@ -60,7 +61,7 @@ def set_aside(queue: JobQueue) -> Job:
 
 def reconsider(queue: JobQueue) -> list[Job]:
     """Puts the jobs that were set aside back in line: the queue's environments have changed."""
-    jobs = [job for job in queue.unplaceable.values() if _waits(job)]
+    jobs = [job for job in queue.unplaceable.values() if waits(job)]
     queue.unplaceable.clear()
     for job in jobs:
         enqueue(queue, job)
@@ -72,21 +73,21 @@ def leave(queue: JobQueue, job: Job) -> None:
     they are all dropped at once, so that cancelling a million jobs gives their memory back."""
     queue.unplaceable.pop(job.seq, None)
     queue.left += 1
-    if queue.left >= _SWEEP_AFTER and queue.left * 2 >= len(queue.waiting):
+    if queue.left >= _SWEEP_AFTER and queue.left * 2 >= len(queue.waiting) + sum(map(len, queue.lines.values())):
         queue.left = 0
-        stale = [other for _, _, other in queue.waiting if not _waits(other)]
-        for other in stale:
-            if other.array is not None:
-                other.array.queued = False
-        queue.waiting = [entry for entry in queue.waiting if _waits(entry[2])]
-        heapify(queue.waiting)
+        for heap in (queue.waiting, *queue.lines.values()):
+            for _, _, other in heap:
+                if not waits(other):
+                    forget(other)
+            heap[:] = [entry for entry in heap if waits(entry[2])]
+            heapify(heap)
 
 
 def jobs_ahead(queue: JobQueue, job: Job) -> int:
     """How many waiting jobs (array children counted one by one) come before this one, or before the first waiting child
     of this array. O(n): for the explanation of one job only."""
-    mine = _place(job)
-    return sum(_weight(other) for rank, seq, other in queue.waiting if (rank, seq) < mine and _waits(other))
+    mine = place(job)
+    return sum(_weight(other) for rank, seq, other in queue.waiting if (rank, seq) < mine and waits(other))
 
 
 def _weight(job: Job) -> int:
@@ -99,12 +100,18 @@ def _weight(job: Job) -> int:
 
 def _drop_head(queue: JobQueue) -> Job:
     job = heappop(queue.waiting)[2]
-    if job.array is not None:
-        job.array.queued = False
+    forget(job)
     return job
 
 
-def _waits(job: Job) -> bool:
+def forget(job: Job) -> None:
+    """The job's entry is gone."""
+    if job.array is not None:
+        job.array.queued = False
+
+
+def waits(job: Job) -> bool:
+    """Whether an entry still stands for something that waits."""
     if job.array is not None:
         return next_ready(job.array) is not None
     return job.status is Status.RUNNABLE
