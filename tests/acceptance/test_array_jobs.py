@@ -7,6 +7,9 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+
+from server_process import ServerProcess
+from waiting import until
 from work import (
     UNKNOWN_JOB,
     Gate,
@@ -21,9 +24,6 @@ from work import (
     run,
     submit,
 )
-
-from server_process import ServerProcess
-from waiting import until
 
 STATES = {"SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED"}
 

@@ -7,6 +7,9 @@ import time
 from typing import Any
 
 import pytest
+
+from server_process import ServerProcess
+from waiting import until
 from work import (
     UNKNOWN_JOB,
     Gate,
@@ -23,9 +26,6 @@ from work import (
     submit,
     update_queue,
 )
-
-from server_process import ServerProcess
-from waiting import until
 
 EXITED = "Essential container in task exited"
 TIMED_OUT = "Job attempt duration exceeded timeout"

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+from server_process import ServerProcess
 from work import (
     UNKNOWN_JOB,
     new_environment,
@@ -18,8 +20,6 @@ from work import (
     submit,
     update_queue,
 )
-
-from server_process import ServerProcess
 
 
 @pytest.fixture(scope="module")
