@@ -12,7 +12,7 @@ from batchyard.api.job_views import job_detail, job_summary
 from batchyard.api.service import RequestContext
 from batchyard.kernel import commands
 from batchyard.kernel.identifiers import job_id_of
-from batchyard.kernel.records import Status
+from batchyard.kernel.records import Kind, Status
 from batchyard.shapes import batch as shapes
 from batchyard.store.reading import JobFilter
 
@@ -62,8 +62,12 @@ class Jobs:
         position = self._desk.position(listing, request.next_token)
         views = await self._desk.reader.in_queue(wanted, position, limit + 1)
         more = len(views) > limit
+        parallel = [view for view in views[:limit] if view.constant.kind == Kind.MULTI_NODE]
+        details = await self._desk.reader.details(parallel) if parallel else {}
         return shapes.ListJobsResponse(
-            job_summary_list=[job_summary(view, self._desk.account) for view in views[:limit]],
+            job_summary_list=[
+                job_summary(view, self._desk.account, details.get(view.constant.seq)) for view in views[:limit]
+            ],
             next_token=self._desk.seal(listing, views[limit - 1].row.seq) if more else None,
         )
 
