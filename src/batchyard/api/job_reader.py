@@ -79,6 +79,10 @@ class JobReader:
         )
         return [(JobView(row), quantity) for row, quantity in rows]
 
+    async def waiting_since(self, seqs: Sequence[int]) -> dict[int, int]:
+        """When jobs last came to wait, by seq."""
+        return await self._store.read(lambda connection: reading.waiting_since(connection, seqs))
+
     async def children_of(self, parent_id: str, status: Status, first: int, limit: int) -> list[JobView] | None:
         """The children of an array with this status, from index `first` on; None when there is no such array."""
         states = (await self._states([parent_id])).get(parent_id)

@@ -117,6 +117,7 @@ class Kernel:
             if job.consumables is not None and lines.stand_in_line(self.state, queue):
                 continue
             if self._start(job, now):
+                queue.last_start = fifo.place(job), now
                 fifo.take(queue)
                 lines.call(self.state, queue, job)
                 budget -= 1

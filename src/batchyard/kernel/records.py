@@ -224,6 +224,8 @@ class JobQueue(msgspec.Struct, kw_only=True):
     """Those of them with a share identifier, by identifier: the shares that are active."""
     waiting: list[tuple[int, int, Job]] = msgspec.field(default_factory=list)
     """A heap of (rank, seq, job): see `ordering/fifo.py`."""
+    last_start: tuple[tuple[int, int], int] = ((0, 0), 0)
+    """The place of the job that last started, and when: all behind it moved up then."""
     left: int = 0
     """Jobs that have ended since `waiting` was last swept."""
     unplaceable: dict[int, Job] = msgspec.field(default_factory=dict)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 from batchyard.api.batch.desk import Desk
+from batchyard.api.errors import client_exception
 from batchyard.api.service import RequestContext
-from batchyard.kernel import commands, queues
+from batchyard.kernel import commands, queue_snapshot, queues
+from batchyard.kernel.kernel import Kernel
 from batchyard.shapes import batch as shapes
 
 
@@ -39,3 +43,32 @@ class JobQueues:
             queues.KIND, details, request.job_queues, request.max_results, request.next_token
         )
         return shapes.DescribeJobQueuesResponse(job_queues=page, next_token=token)
+
+    async def get_job_queue_snapshot(
+        self, request: shapes.GetJobQueueSnapshotRequest, _: RequestContext
+    ) -> shapes.GetJobQueueSnapshotResponse:
+        now = time.time_ns() // 1_000_000
+        account = self._desk.account
+
+        def look(
+            kernel: Kernel,
+        ) -> tuple[list[queue_snapshot.AtTheFront], shapes.QueueSnapshotUtilizationDetail] | None:
+            queue = queues.find_queue(kernel.state, request.job_queue)
+            if queue is None:
+                return None
+            return queue_snapshot.front_of_queue(queue, account), queue_snapshot.utilization(kernel.state, queue, now)
+
+        seen = await self._desk.ask(look)
+        if seen is None:
+            raise client_exception(f"JobQueue {request.job_queue} not found.")
+        front, utilization = seen
+        since = await self._desk.reader.waiting_since(sorted({job.seq for job in front}))
+        jobs = [
+            shapes.FrontOfQueueJobSummary(
+                job_arn=job.arn, earliest_time_at_position=max(job.moved_at, since.get(job.seq, 0))
+            )
+            for job in front
+        ]
+        return shapes.GetJobQueueSnapshotResponse(
+            front_of_queue=shapes.FrontOfQueueDetail(jobs=jobs, last_updated_at=now), queue_utilization=utilization
+        )

@@ -1,0 +1,126 @@
+"""What GetJobQueueSnapshot shows: who stands at the front of a queue, and what its jobs use.
+
+Source: model `GetJobQueueSnapshot`, User Guide "View a job queue". The front is in the order of dispatch: jobs that were tried
+before first, then by submission, array children one by one. A job that waits for a consumable resource, or that nothing
+could run, keeps its place in it, though others start before it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from heapq import heappop, heappush, merge, nsmallest
+from itertools import islice
+
+import msgspec
+
+from batchyard.kernel.identifiers import Account
+from batchyard.kernel.ordering import fifo
+from batchyard.kernel.records import Job, JobQueue, Kind, Status
+from batchyard.kernel.scheduling_policies import policy_of
+from batchyard.kernel.state import State
+from batchyard.shapes import batch as shapes
+
+FRONT = 100
+TOP_SHARES = 20
+
+Entry = tuple[int, int, Job]
+
+
+class AtTheFront(msgspec.Struct, frozen=True):
+    """A RUNNABLE job, or an array child, near the head of its queue."""
+
+    arn: str
+    seq: int
+    """Of the job, or of the array that the child belongs to when it has no record."""
+    moved_at: int
+    """When a job before it last started, as far as is known; 0 for never."""
+
+
+def front_of_queue(queue: JobQueue, account: Account) -> list[AtTheFront]:
+    """The first 100 RUNNABLE jobs of the queue."""
+    aside = nsmallest(FRONT, ((*fifo.place(job), job) for job in queue.unplaceable.values()))
+    entries = merge(*map(_in_order, (queue.waiting, *queue.lines.values())), aside)
+    runnable = (each for entry in entries if fifo.waits(entry[2]) for each in _runnable(queue, entry, account))
+    return list(islice(runnable, FRONT))
+
+
+def _in_order(heap: Sequence[Entry]) -> Iterator[Entry]:
+    """The entries of a heap, the first first, looking no further than is asked for."""
+    following = [(heap[0], 0)] if heap else []
+    while following:
+        entry, index = heappop(following)
+        yield entry
+        for child in (2 * index + 1, 2 * index + 2):
+            if child < len(heap):
+                heappush(following, (heap[child], child))
+
+
+def _runnable(queue: JobQueue, entry: Entry, account: Account) -> Iterator[AtTheFront]:
+    rank, seq, job = entry
+    place, moved_at = queue.last_start
+    if place > (rank, seq):
+        moved_at = 0
+    kind = "service-job" if job.kind is Kind.SERVICE else "job"
+    if job.array is None:
+        yield AtTheFront(account.arn(f"{kind}/{job.id}"), seq, moved_at)
+        return
+    ready = sorted(job.array.ready) if job.array.ready is not None else range(job.array.next_index, job.array.size)
+    for index in ready:
+        if job.array.states[index] == Status.RUNNABLE and index not in job.array.children:
+            yield AtTheFront(account.arn(f"{kind}/{job.id}:{index}"), seq, moved_at)
+
+
+def utilization(state: State, queue: JobQueue, now: int) -> shapes.QueueSnapshotUtilizationDetail:
+    """What the jobs of the queue that have started use: in all, and in a fair-share queue by share."""
+    running = {job.id: job for job in state.tasks.values() if job.queue is queue}.values()
+    total: Counter[str] = Counter(dict.fromkeys(_units(queue), 0))
+    by_share: dict[str, Counter[str]] = {}
+    for job in running:
+        unit, quantity = _usage(state, job)
+        total[unit] += quantity
+        if job.share is not None:
+            by_share.setdefault(job.share, Counter())[unit] += quantity
+    policy = policy_of(state, queue)
+    return shapes.QueueSnapshotUtilizationDetail(
+        total_capacity_usage=[
+            shapes.QueueSnapshotCapacityUsage(capacity_unit=unit, quantity=quantity / 1000)
+            for unit, quantity in sorted(total.items())
+        ],
+        fairshare_utilization=_by_share(by_share) if policy and policy.fairshare_policy else None,
+        last_updated_at=now,
+    )
+
+
+def _by_share(usages: dict[str, Counter[str]]) -> shapes.FairshareUtilizationDetail:
+    top = sorted(usages.items(), key=lambda usage: (-usage[1].total(), usage[0]))[:TOP_SHARES]
+    return shapes.FairshareUtilizationDetail(
+        active_share_count=len(usages),
+        top_capacity_utilization=[
+            shapes.FairshareCapacityUtilization(
+                share_identifier=share,
+                capacity_usage=[
+                    shapes.FairshareCapacityUsage(capacity_unit=unit, quantity=quantity / 1000)
+                    for unit, quantity in sorted(usage.items())
+                ],
+            )
+            for share, usage in top
+        ],
+    )
+
+
+def _units(queue: JobQueue) -> list[str]:
+    """What is counted in a queue without jobs; nothing in one for service jobs, where it depends on them."""
+    if queue.is_service:
+        return []
+    return ["cpu" if queue.detail.job_queue_type == "EKS" else "VCPU"]
+
+
+def _usage(state: State, job: Job) -> tuple[str, int]:
+    """The unit, and how much of it the job uses, in thousandths."""
+    if job.service is None:
+        return _units(job.queue)[0], job.resources.milli_vcpus
+    environment = state.service_environments.get(job.task.environment) if job.task else None
+    limits = environment.detail.capacity_limits if environment else None
+    by_number = bool(limits) and all(limit.capacity_unit == "NUM_INSTANCES" for limit in limits or ())
+    return "NUM_INSTANCES" if by_number else job.service.instance_type, 1000 * job.service.instance_count
