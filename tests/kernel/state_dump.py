@@ -73,12 +73,7 @@ def _dump_job(job: Job, exact: bool) -> dict[str, Any]:
     dump = {name: _plain(getattr(job, name)) for name in (*_CONSTANT, *_CHANGING, "task", "depends_on", "log_prefix")}
     dump["queue"] = job.queue.name
     dump["open dependencies"] = job.open_dependencies
-    dump["dependents"] = [
-        (dependent.job.id, dependent.index, dependent.n_to_n)
-        for dependent in job.dependents or ()
-        if exact or _still_waits(job, dependent.job, dependent.index)
-    ]
-    dump["dependents"].sort(key=repr)
+    dump["dependents"] = sorted(other.id for other in job.dependents or () if exact or _still_waits(other))
     if job.array is None:
         return dump
     array = job.array
@@ -91,17 +86,22 @@ def _dump_job(job: Job, exact: bool) -> dict[str, Any]:
         "summary at": array.summary_at,
         "untouched reason": array.untouched_reason,
         "blocked": _blocked(array.blocked or {}, array.states),
+        "followers": sorted(other.id for other in array.followers if exact or _still_waits(other)),
+        "awaited": sorted(
+            (index, other.id)
+            for index, others in array.awaited.items()
+            for other in others
+            if exact or (_still_waits(other) and not status_of(array, index).terminal)
+        ),
     }
     if exact:
         dump["bookkeeping"] = [array.next_index, list(array.ready or ()), array.queued, dict(array.blocked or {})]
     return dump
 
 
-def _still_waits(job: Job, dependent: Job, index: int | None) -> bool:
-    """Dependents that have been told already, or have ended, may be forgotten by a restart."""
-    if dependent.status.terminal or (dependent.array is not None and dependent.array.closed):
-        return False
-    return index is None or job.array is None or not status_of(job.array, index).terminal
+def _still_waits(dependent: Job) -> bool:
+    """Dependents that have ended may be forgotten by a restart."""
+    return not (dependent.status.terminal or (dependent.array is not None and dependent.array.closed))
 
 
 def _blocked(blocked: dict[int, int], states: bytearray) -> dict[int, int]:

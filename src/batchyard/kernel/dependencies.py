@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from batchyard.kernel.identifiers import JOB_ID, split_child
-from batchyard.kernel.records import Dependent, Job, Status
+from batchyard.kernel.records import Job, Status
 from batchyard.kernel.refusal import Refusal
 from batchyard.kernel.state import State
 from batchyard.shapes import batch as shapes
@@ -127,14 +127,26 @@ def register(job: Job, outlook: Outlook) -> None:
     """Makes the job wait for everything that is open. What N_TO_N partners have finished already is counted at once."""
     for other, index, n_to_n in outlook.open:
         if n_to_n:
-            _register_n_to_n(job, other, outlook.failed_children)
+            _count_open_partners(job, other, outlook.failed_children)
         else:
             job.open_dependencies += 1
+        wait_for(job, other, index, n_to_n)
+
+
+def wait_for(job: Job, other: Job, index: int | None, n_to_n: bool) -> None:
+    """Puts the job where the end of the other (of its child `index`, of each of its children) will find it."""
+    if n_to_n:
+        assert other.array is not None
+        other.array.followers.append(job)
+    elif index is not None:
+        assert other.array is not None
+        other.array.awaited.setdefault(index, []).append(job)
+    else:
         other.dependents = other.dependents or []
-        other.dependents.append(Dependent(job, index, n_to_n))
+        other.dependents.append(job)
 
 
-def _register_n_to_n(job: Job, other: Job, failed_children: set[int]) -> None:
+def _count_open_partners(job: Job, other: Job, failed_children: set[int]) -> None:
     assert job.array is not None
     assert other.array is not None
     blocked = job.array.blocked = job.array.blocked or {}

@@ -246,19 +246,19 @@ def settle(state: State, now: int) -> None:
         if settled.children is not None:
             _settle_children(state, settled.job, settled.children, settled.succeeded, now)
             continue
-        for dependent in settled.job.dependents or ():
-            if dependent.index is None and not dependent.n_to_n:
-                _tell(state, dependent.job, settled.succeeded, now)
+        for job in settled.job.dependents or ():
+            _tell(state, job, settled.succeeded, now)
 
 
 def _settle_children(state: State, parent: Job, indices: Sequence[int], succeeded: bool, now: int) -> None:
     array = parent.array
     assert array is not None
-    for dependent in parent.dependents or ():
-        if dependent.n_to_n:
-            _tell_partner(state, dependent.job, indices, succeeded, now)
-        elif dependent.index in indices:
-            _tell(state, dependent.job, succeeded, now)
+    for follower in array.followers:
+        _tell_partner(state, follower, indices, succeeded, now)
+    if array.awaited:
+        for index in indices:
+            for job in array.awaited.pop(index, ()):
+                _tell(state, job, succeeded, now)
     if array.sequential and not array.closed:
         _settle_sequence(state, parent, array, indices[0], succeeded, now)
     if arrays.unfinished(array) == 0 and not parent.status.terminal:

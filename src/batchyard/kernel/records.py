@@ -334,6 +334,10 @@ class Array(msgspec.Struct, kw_only=True):
     sequential: bool = False
     blocked: dict[int, int] | None = None
     """N_TO_N: how many dependencies of a child are still open, for the children that have any."""
+    awaited: dict[int, list[Job]] = msgspec.field(default_factory=dict)
+    """Jobs that wait for one child, by its index."""
+    followers: list[Job] = msgspec.field(default_factory=list)
+    """Arrays whose children wait for those of this one, each for its partner (N_TO_N)."""
     summary_at: int = 0
     queued: bool = False
     """Has its entry in the queue."""
@@ -394,7 +398,8 @@ class Job(msgspec.Struct, kw_only=True):
     terminated: bool = False
     depends_on: list[shapes.JobDependency] | None = None
     open_dependencies: int = 0
-    dependents: list[Dependent] | None = None
+    dependents: list[Job] | None = None
+    """Jobs that wait for the whole of this one."""
     parent: Job | None = None
     index: int = -1
     array: Array | None = None
@@ -410,12 +415,3 @@ class Job(msgspec.Struct, kw_only=True):
         """No further attempt is wanted."""
         parent = self.parent
         return parent is not None and parent.array is not None and parent.array.closed
-
-
-class Dependent(msgspec.Struct, frozen=True):
-    """Somebody who waits for a job: `job` waits for the whole of it, for one child of it, or child by child."""
-
-    job: Job
-    index: int | None = None
-    """The array child waited for; None for the whole job."""
-    n_to_n: bool = False

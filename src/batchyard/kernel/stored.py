@@ -11,6 +11,7 @@ from heapq import heapify, heappush
 import msgspec
 
 from batchyard.kernel import arrays, consumable_resources, lifecycle
+from batchyard.kernel.dependencies import wait_for
 from batchyard.kernel.effects import Stop
 from batchyard.kernel.ordering import fifo
 from batchyard.kernel.records import (
@@ -19,7 +20,6 @@ from batchyard.kernel.records import (
     ComputeEnvironment,
     ConsumableResource,
     ConsumableResourceDetail,
-    Dependent,
     Job,
     JobQueue,
     Kind,
@@ -240,13 +240,12 @@ def _restore_dependencies(state: State, job: Job) -> None:
         if found is None:
             continue
         other, index = (found[0].parent, found[0].index) if found[0].parent else found
-        other.dependents = other.dependents or []
         if dependency.type == "N_TO_N":
             _restore_partners(job, other)
-            other.dependents.append(Dependent(job, None, True))
+            wait_for(job, other, None, n_to_n=True)
         elif index is None or (other.array is not None and not Status(other.array.states[index]).terminal):
             job.open_dependencies += 1
-            other.dependents.append(Dependent(job, index))
+            wait_for(job, other, index, n_to_n=False)
 
 
 def _restore_partners(job: Job, other: Job) -> None:
