@@ -254,7 +254,7 @@ class TestJobDefinitions:
             ({"type": "pod", "containerProperties": container()}, "type"),
             ({"type": "multinode", "containerProperties": container()}, "nodeProperties"),
             ({"type": "container", "containerProperties": {**container(), "image": ""}}, "image"),
-            ({"type": "container", "containerProperties": {"image": "busybox"}}, "VCPU"),
+            ({"type": "container", "containerProperties": {"image": "busybox"}}, "vCPU is not provided."),
             ({"type": "container", "containerProperties": {**container(), "vcpus": 1}}, "both"),
             ({"type": "container", "containerProperties": {**container(), "user": "No Body"}}, "does not match regex"),
             (
