@@ -6,6 +6,7 @@ from typing import Any
 
 from server_process import ServerProcess
 from work import (
+    container,
     describe,
     new_environment,
     new_name,
@@ -121,3 +122,20 @@ class TestJobs:
             assert summary["jobArn"] == server.arn(f"job/{job}") == describe(batch, job)["jobArn"]
             assert {name for name in ended if summary.get(name)} == {member}
             assert summary["statusReason"] == "enough", member
+
+    def test_nodes_show_what_they_consume(self, batch: Any) -> None:
+        resource = new_name("licence")
+        batch.create_consumable_resource(consumableResourceName=resource, totalQuantity=5)
+        needs = {"consumableResourceList": [{"consumableResource": resource, "quantity": 2}]}
+        nodes = {"targetNodes": "0:1", "container": container(), "consumableResourceProperties": needs}
+        definition = batch.register_job_definition(
+            jobDefinitionName=new_name("nodes"),
+            type="multinode",
+            nodeProperties={"numNodes": 2, "mainNode": 0, "nodeRangeProperties": [nodes]},
+        )["jobDefinitionArn"]
+        job = submit(batch, definition, queue=new_queue(batch, new_environment(batch, state="DISABLED")))
+        [found] = batch.list_jobs_by_consumable_resource(consumableResource=resource)["jobs"]
+        assert found["jobArn"].endswith(job)
+        assert found["consumableResourceProperties"] == needs
+        assert found["quantity"] == 2
+        batch.terminate_job(jobId=job, reason="enough")

@@ -160,5 +160,14 @@ def _summary(
         status_reason=row.status_reason,
         started_at=row.started_at,
         created_at=row.created_at,
-        consumable_resource_properties=detail.consumable_resource_properties,
+        consumable_resource_properties=detail.consumable_resource_properties or _of_nodes(detail),
+    )
+
+
+def _of_nodes(detail: shapes.JobDetail) -> shapes.ConsumableResourceProperties:
+    """What the groups of a multi-node parallel job ask for: the model requires the member, and the job has none itself."""
+    groups = detail.node_properties.node_range_properties if detail.node_properties else []
+    asked = [group.consumable_resource_properties for group in groups if group.consumable_resource_properties]
+    return shapes.ConsumableResourceProperties(
+        consumable_resource_list=[entry for each in asked for entry in each.consumable_resource_list or ()]
     )
