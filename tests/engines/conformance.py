@@ -13,11 +13,12 @@ host's /proc, where those of containers can be seen too.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import multiprocessing
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -26,6 +27,7 @@ from typing import Any
 import pytest
 
 from batchyard.engines.base import Capacity, Engine, TaskSpec
+from batchyard.engines.files import Files, Mount
 from batchyard.kernel.messages import (
     Observation,
     TaskExited,
@@ -53,6 +55,8 @@ class Rig:
     """Has a POSIX shell and the usual small programs."""
     limits_memory: bool = True
     """False only where the host can't limit memory at all; the test of the limit is then skipped, visibly."""
+    shows_files: bool = os.geteuid() == 0
+    """False where the runtime can't show files to a task; those tests are then skipped, visibly."""
     crowd: int = 500
     """How many tasks the test of many tasks at once starts."""
     base_environment: frozenset[str] = frozenset({"HOME", "HOSTNAME", "LANG", "PATH", "PWD", "SHLVL", "TMPDIR", "_"})
@@ -362,6 +366,86 @@ class EngineConformance:
         await bench.story.ended(second.task_id)
         assert bench.log(first) == []
         assert bench.log(second) == []
+
+    # --- files of its own ---------------------------------------------------------------------------------------------
+
+    @pytest.fixture
+    def tree(self, rig: Rig, tmp_path: Path) -> Iterator[Files]:
+        if not rig.shows_files:
+            pytest.skip("this runtime shows files only when it runs as root")
+        (tmp_path / "given").mkdir()
+        (tmp_path / "given" / "data").write_text("from the host\n")
+        yield Files(
+            root="/opt/conformance",
+            contents={"input/greeting": "grüß Gott\n".encode(), "bytes": bytes(range(256))},
+            folders=["scratch"],
+            mounts={"kept": Mount(str(tmp_path / "deep" / "kept")), "given": Mount(str(tmp_path / "given"), True)},
+            message="scratch/message",
+        )
+        with contextlib.suppress(OSError):
+            os.rmdir("/opt/conformance")  # A runtime without containers had to make it.
+
+    async def test_files_are_found_and_what_is_to_stay_stays(self, bench: Bench, tree: Files) -> None:
+        script = (
+            "cd /opt/conformance; cat input/greeting given/data; wc -c < bytes; touch scratch/x && echo out > kept/out"
+        )
+        task = bench.task(f"set -e; {script}; (echo no > given/data) 2>&- || echo refused", files=tree)
+        bench.engine.start([task])
+        exited = await bench.story.first(TaskExited, task.task_id)
+        assert bench.log(task) == ["grüß Gott".encode(), b"from the host", b"256", b"refused"]
+        assert (exited.exit_code, exited.message) == (0, None)
+        assert (Path(tree.mounts["kept"].folder) / "out").read_text() == "out\n"
+        assert (Path(tree.mounts["given"].folder) / "data").read_text() == "from the host\n"
+
+    async def test_files_are_their_own_task_s_alone(self, bench: Bench, tree: Files) -> None:
+        other = Files(root=tree.root, contents={"input/greeting": b"another\n"})
+        script = "cat /opt/conformance/input/greeting; sleep 0.2; ls -A /opt/conformance"
+        tasks = [bench.task(script, files=other), bench.task("ls -A /opt/conformance/* | wc -l")]
+        bench.engine.start(tasks)
+        await bench.story.ended(*(task.task_id for task in tasks))
+        assert bench.log(tasks[0]) == [b"another", b"input"]
+        assert bench.log(tasks[1])[-1] == b"0"
+
+    async def test_a_message_comes_with_the_end(self, bench: Bench, tree: Files) -> None:
+        exited = await bench.run("echo ' out of luck ' > /opt/conformance/scratch/message; exit 3", files=tree)
+        assert (exited.exit_code, exited.message) == (3, "out of luck")
+
+    async def test_only_the_beginning_of_a_message_is_taken(self, bench: Bench, tree: Files) -> None:
+        script = "head -c 3000000 /dev/zero | tr '\\0' x > /opt/conformance/scratch/message"
+        assert (await bench.run(script, files=tree)).message == "x" * 1024
+
+    @pytest.mark.parametrize("trick", ["ln -s /etc/passwd", "mkdir", "mkfifo"])
+    async def test_a_message_is_a_plain_file(self, bench: Bench, tree: Files, trick: str) -> None:
+        exited = await bench.run(f"{trick} /opt/conformance/scratch/message", files=tree)
+        assert (exited.exit_code, exited.message) == (0, None)
+
+    async def test_a_message_is_found_after_a_restart(self, bench: Bench, tree: Files) -> None:
+        task = bench.task(
+            "until [ -e /opt/conformance/kept/go ]; do sleep 0.02; done; echo late > /opt/conformance/scratch/message; exit 1",
+            files=tree,
+        )
+        bench.engine.start([task])
+        await bench.story.first(TaskStarted, task.task_id)
+        again = await bench.restart()
+        try:
+            await again.engine.reconcile([task.task_id])
+            (Path(tree.mounts["kept"].folder) / "go").touch()
+            assert (await again.story.first(TaskExited, task.task_id)).message == "late"
+        finally:
+            await again.engine.close()
+
+    async def test_files_that_cannot_be_shown_fail_the_task(self, bench: Bench, tree: Files, tmp_path: Path) -> None:
+        (tmp_path / "no-folder").touch()
+        files = Files(root=tree.root, mounts={"kept": Mount(str(tmp_path / "no-folder" / "kept"))})
+        exited = await bench.run("true", files=files)
+        assert (exited.exit_code, exited.started_at) == (None, None)
+        assert "no-folder" in str(exited.reason)
+
+    async def test_an_entry_point_comes_before_the_arguments(self, bench: Bench) -> None:
+        task = bench.task("name", "a b", entrypoint=["/bin/sh", "-c", 'echo "$0/$1"'])
+        bench.engine.start([task])
+        await bench.story.ended(task.task_id)
+        assert bench.log(task) == [b"name/a b"]
 
     # --- output -------------------------------------------------------------------------------------------------------
 

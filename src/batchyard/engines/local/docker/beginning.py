@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from batchyard.engines.base import TaskSpec
+from batchyard.engines.files import Files
 from batchyard.engines.local.docker.begun_records import BegunRecords
 from batchyard.engines.local.docker.container_config import (
     LABEL_INSTALLATION,
@@ -37,6 +38,7 @@ from batchyard.engines.local.docker.daemon import (
     status_of,
     unreachable,
 )
+from batchyard.engines.local.docker.file_archive import FOR_ALL, pack
 from batchyard.engines.local.docker.images import CannotPullError, ImagePuller
 from batchyard.engines.local.docker.privileges import PrivilegedPolicy, missing_capabilities
 from batchyard.logs.lines import create_group, is_group
@@ -121,6 +123,8 @@ class Beginning:
         May be cancelled. Raises :class:`CannotBeginError`.
         """
         self._prepare_log_group(spec)
+        if spec.files is not None:
+            await asyncio.to_thread(make_folders, spec.files)
         try:
             body = create_body(
                 spec,
@@ -137,6 +141,8 @@ class Beginning:
             async with self._slots:
                 container_id = await self._create(spec.task_id, body)
             if container_id is not None:
+                if spec.files is not None:
+                    await self._put_files(container_id, spec.files)
                 return container_id
             try:
                 await self._images.pull(image)
@@ -197,6 +203,13 @@ class Beginning:
             text = f"failed to create the log group: {error.strerror}"
             raise CannotBeginError(reason("ResourceInitializationError", text), exit_code=1) from error
 
+    async def _put_files(self, container_id: str, files: Files) -> None:
+        try:
+            archive = pack(files)
+            await patiently(lambda: seen_through(self._daemon.put_files(container_id, archive)))
+        except CONNECTION_ERRORS as error:
+            raise CannotBeginError(reason("CannotCreateContainerError", message_of(error))) from error
+
     async def _choose_log_driver(self) -> str:
         if not self.log_driver:
             available = await patiently(self._daemon.log_drivers)
@@ -242,6 +255,20 @@ class Beginning:
                     return "" if unreachable(error) else message_of(error)
             await asyncio.sleep(delay)
             delay = min(delay * 2, LONGEST_RETRY_SECONDS)
+
+
+def make_folders(files: Files) -> None:
+    """Make the folders that the container is to write to: Docker would make them root's alone. Raises
+    :class:`CannotBeginError`."""
+    for mount in files.mounts.values():
+        folder = Path(mount.folder)
+        try:
+            if not mount.read_only and not folder.exists():
+                folder.mkdir(parents=True)
+                folder.chmod(FOR_ALL)
+        except OSError as error:
+            text = f"the folder {folder} can't be made: {error.strerror}"
+            raise CannotBeginError(reason("CannotCreateContainerError", text)) from error
 
 
 async def seen_through(request: Coroutine[Any, Any, Result]) -> Result:

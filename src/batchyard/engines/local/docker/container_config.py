@@ -17,6 +17,8 @@ LABEL_TASK = "batchyard.task"
 LABEL_JOB = "batchyard.job"
 LABEL_LOG_GROUP = "batchyard.log-group"
 LABEL_LOG_STREAM = "batchyard.log-stream"
+LABEL_MESSAGE = "batchyard.message"
+"""The path of the file in which the program may leave a message; absent without one."""
 
 Privileges = Literal["default", "full", "reduced"]
 """What a container gets: Docker's default, `--privileged`, or all that a restricted host can give in its place."""
@@ -47,13 +49,20 @@ def container_name(task_id: str) -> str:
 
 def labels(spec: TaskSpec, installation_id: str) -> dict[str, str]:
     """How the container is found again: whose it is, which task it runs, and where its log goes."""
-    return {
+    found = {
         LABEL_INSTALLATION: installation_id,
         LABEL_TASK: spec.task_id,
         LABEL_JOB: spec.job_id,
         LABEL_LOG_GROUP: spec.log_group,
         LABEL_LOG_STREAM: spec.log_stream,
     }
+    message = message_path(spec)
+    return found | {LABEL_MESSAGE: message} if message else found
+
+
+def message_path(spec: TaskSpec) -> str:
+    """Where the program may leave a message, in the container; empty: nowhere."""
+    return f"{spec.files.root}/{spec.files.message}" if spec.files is not None and spec.files.message else ""
 
 
 def create_body(
@@ -84,6 +93,8 @@ def create_body(
     }
     if container.command:  # Absent or empty: the image's own CMD.
         body["Cmd"] = container.command
+    if spec.entrypoint is not None:
+        body["Entrypoint"] = spec.entrypoint
     if container.user:
         body["User"] = container.user
     return body
@@ -93,6 +104,11 @@ def _host_config(spec: TaskSpec) -> dict[str, Any]:
     container = spec.container
     memory = max(spec.memory, SMALLEST_MEMORY) * MEBIBYTE
     binds, mounts = _mounts(container.volumes or [], container.mount_points or [])
+    if spec.files is not None:
+        binds += [
+            f"{mount.folder}:{spec.files.root}/{path}:{'ro' if mount.read_only else 'rw'}"
+            for path, mount in spec.files.mounts.items()
+        ]
     config: dict[str, Any] = {
         "CpuShares": max(round(spec.vcpus * 1024), SMALLEST_CPU_SHARES),
         "Memory": memory,

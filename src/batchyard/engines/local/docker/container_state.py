@@ -59,7 +59,7 @@ def milliseconds(timestamp: str) -> int | None:
     return int(datetime.fromisoformat(timestamp).timestamp() * 1000)
 
 
-def exited(task_id: str, state: ContainerState, now: int) -> TaskExited:
+def exited(task_id: str, state: ContainerState, now: int, message: str | None = None) -> TaskExited:
     """The end of a container that has run."""
     return TaskExited(
         task_id=task_id,
@@ -68,6 +68,7 @@ def exited(task_id: str, state: ContainerState, now: int) -> TaskExited:
         exit_code=state.exit_code,
         reason=OUT_OF_MEMORY if state.out_of_memory else None,
         started_at=state.started_at,
+        message=message,
     )
 
 

@@ -153,6 +153,27 @@ class Daemon:
         async with self._docker._query(f"containers/{container}", "DELETE", params=params) as response:
             await response.read()
 
+    async def put_files(self, container: str, archive: bytes) -> None:
+        """Unpack a tar archive at `/` in a container."""
+        headers = {"Content-Type": "application/x-tar"}
+        async with self._docker._query(
+            f"containers/{container}/archive", "PUT", params={"path": "/"}, data=archive, headers=headers
+        ) as response:
+            await response.read()
+
+    async def get_file(self, container: str, path: str, at_most: int) -> bytes | None:
+        """The beginning of the tar archive of a file in a container; None when there is no such file."""
+        try:
+            async with self._stream(f"containers/{container}/archive", path=path) as response:
+                data = b""
+                while len(data) < at_most and (more := await response.content.read(at_most - len(data))):
+                    data += more
+                return data
+        except aiodocker.DockerError as error:
+            if error.status == 404:
+                return None
+            raise
+
     async def inspect(self, container: str) -> dict[str, Any] | None:
         """All about a container; None when there is no such one."""
         try:
@@ -207,7 +228,7 @@ class Daemon:
             yield response.content.iter_any()
 
     @asynccontextmanager
-    async def _stream(self, path: str, **params: str) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _stream(self, path: str, /, **params: str) -> AsyncIterator[aiohttp.ClientResponse]:
         async with self._docker._query(path, params=params, timeout=None) as response:
             try:
                 yield response

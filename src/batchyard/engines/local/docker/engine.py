@@ -24,8 +24,10 @@ from batchyard.engines.local.docker.container_config import (
     LABEL_INSTALLATION,
     LABEL_LOG_GROUP,
     LABEL_LOG_STREAM,
+    LABEL_MESSAGE,
     LABEL_TASK,
     container_name,
+    message_path,
 )
 from batchyard.engines.local.docker.container_state import (
     EXIT_CODE_UNKNOWN,
@@ -47,6 +49,7 @@ from batchyard.engines.local.docker.daemon import (
     status_of,
     unreachable,
 )
+from batchyard.engines.local.docker.file_archive import ENOUGH_FOR_A_MESSAGE, message_in
 from batchyard.engines.local.docker.images import ImagePuller
 from batchyard.engines.local.docker.log_copy import copy_log
 from batchyard.engines.local.docker.privileges import PrivilegedPolicy, cannot_be_privileged
@@ -69,6 +72,8 @@ class _Task:
     container_id: str = ""
     log_path: Path = field(default_factory=Path)
     log_driver: str = ""
+    message_path: str = ""
+    """Where the program may leave a message, in the container."""
     creation: asyncio.Task[str] | None = None
     started: TaskStarted | None = None
     stop_grace: float | None = None
@@ -208,6 +213,7 @@ class DockerEngine:
             await self._adopt(spec.task_id, str(inspected["Id"]) if inspected is not None else None)
             return
         task.log_path = stream_path(self._settings.log_root, spec.log_group, spec.log_stream)
+        task.message_path = message_path(spec)
         state: ContainerState | None = None
         try:
             while state is None:
@@ -298,7 +304,20 @@ class DockerEngine:
             history = await patiently(lambda: self._daemon.history(task.container_id))
             if "die" not in history:
                 return TaskLost(task.task_id, _now())
-        return exited(task.task_id, state, _now())
+        return exited(task.task_id, state, _now(), await self._message(task))
+
+    async def _message(self, task: _Task) -> str | None:
+        """What the program has left in its message file."""
+        if not task.message_path:
+            return None
+        try:
+            archive = await patiently(
+                lambda: self._daemon.get_file(task.container_id, task.message_path, ENOUGH_FOR_A_MESSAGE)
+            )
+        except CONNECTION_ERRORS as error:
+            log.warning("task %s: its message can't be read: %s", task.task_id, message_of(error))
+            return None
+        return message_in(archive) if archive is not None else None
 
     async def _adopt(self, task_id: str, container_id: str | None) -> None:
         """Take up a task of an earlier life of the server: one observation, and see it through if it runs."""
@@ -333,7 +352,8 @@ class DockerEngine:
         labels = inspected["Config"]["Labels"]
         path = stream_path(self._settings.log_root, labels[LABEL_LOG_GROUP], labels[LABEL_LOG_STREAM])
         driver = inspected["HostConfig"]["LogConfig"]["Type"]
-        task = self._tasks[task_id] = _Task(task_id, str(inspected["Id"]), path, driver)
+        message = labels.get(LABEL_MESSAGE, "")
+        task = self._tasks[task_id] = _Task(task_id, str(inspected["Id"]), path, driver, message)
         if state.running:
             self._begun(task, state)
             self._spawn(self._guarded(task_id, self._see_through(task)))

@@ -374,7 +374,7 @@ def order_of(task: TaskSpec) -> Order:
     linux = container.linux_parameters
     return Order(
         task_id=task.task_id,
-        command=container.command or [],
+        command=[*(task.entrypoint or ()), *(container.command or ())],
         environment=task.environment,
         vcpus=round(task.vcpus * 1000),
         memory=task.memory,
@@ -385,6 +385,7 @@ def order_of(task: TaskSpec) -> Order:
         log_group=task.log_group,
         log_stream=task.log_stream,
         create_log_group=task.create_log_group,
+        files=task.files,
     )
 
 

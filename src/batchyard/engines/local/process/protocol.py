@@ -17,6 +17,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from batchyard.engines.files import Files
 from batchyard.kernel.messages import TaskExited, TaskLost, TaskRecalled, TaskStarted, TaskUnknown
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
@@ -47,6 +48,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=T
     log_group: str
     log_stream: str
     create_log_group: bool = True
+    files: Files | None = None
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -23,6 +23,7 @@ from batchyard.engines.local.process.journal import Begun, Journal, Past, Record
 from batchyard.engines.local.process.link import Link
 from batchyard.engines.local.process.loop import Loop, ended_children, open_child_signal
 from batchyard.engines.local.process.output import PARTIAL_LINE_SECONDS, Output
+from batchyard.engines.local.process.private_files import read_message
 from batchyard.engines.local.process.protocol import (
     NEVER_BEGAN,
     Acknowledge,
@@ -286,7 +287,7 @@ class Runner:
         except (CannotStart, OSError) as error:
             output.close()
             self._free_gpus += gpus
-            self._host.slots.give_back(slot, is_empty=True)
+            self._host.slots.give_back(slot, is_empty=order.files is None)
             self._fail(order, error if isinstance(error, CannotStart) else _no_resources(error))
             return False
         finally:
@@ -463,6 +464,7 @@ class Runner:
             exit_code=task.exit_code,
             reason=OUT_OF_MEMORY if task.is_out_of_memory and task.exit_code else None,
             started_at=task.started_at,
+            message=read_message(order.files, task.slot.tree) if order.files is not None else None,
         )
         del self._tasks[order.task_id]
         self._used.add(order, -1)
@@ -472,7 +474,7 @@ class Runner:
             self._link.report(exited)
         else:
             self._write(exited)
-        self._host.slots.give_back(task.slot, is_empty=is_empty)
+        self._host.slots.give_back(task.slot, is_empty=is_empty and order.files is None)
         self._remove_rubbish()
 
     # --- remembering --------------------------------------------------------------------------------------------------

@@ -29,6 +29,8 @@ class Slot:
         self.folder = folder
         self.work = folder + "/work"
         self.temporary = folder + "/tmp"
+        self.tree = folder + "/tree"
+        """The files of a task that has some; where they are, the place is not used again."""
         self.cell = cell
 
         self._changed_at = (0, 0)
@@ -82,7 +84,7 @@ class Slots:
         return Slot(folder, self._cells.make(self._number) if self._cells else None)
 
     def give_back(self, slot: Slot, *, is_empty: bool) -> None:
-        """`is_empty`: no process of the task is left. A place that still has some is never used again."""
+        """`is_empty`: no process of the task is left, nor files of its own. A place that still has some is never used again."""
         if is_empty and (slot.cell is None or slot.cell.reset()) and slot.is_clean() and len(self._free) < _MAX_FREE:
             self._free.append(slot)
             return

@@ -7,9 +7,11 @@ import os
 import pwd
 import resource
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from batchyard.engines.files import Files
+from batchyard.engines.local.process.private_files import CannotShow, bind, lay_out
 from batchyard.engines.local.process.protocol import Order
 from batchyard.engines.local.process.slots import Slot
 from batchyard.engines.local.process.tree import MARKER
@@ -59,7 +61,7 @@ def spawn(order: Order, slot: Slot, output: int, null: int, gpus: Sequence[int],
     os.chdir(slot.work)
     try:
         path = find_program(order.command[0], environment)
-        if account is None and not order.ulimits:
+        if account is None and not order.ulimits and order.files is None:
             return _posix_spawn(path, order.command, environment, output, null, soft_files)
         return _fork(path, order, environment, output, null, account, slot)
     except OSError as error:
@@ -163,14 +165,22 @@ def _fork(
     account: Account | None,
     slot: Slot,
 ) -> int:
-    """The slower way, for what posix_spawn can't do: another user, resource limits."""
+    """The slower way, for what posix_spawn can't do: another user, resource limits, files of its own."""
     import subprocess  # Only here: it would be half of the runner's start.
 
     limits = [_limit(*ulimit) for ulimit in order.ulimits]
 
-    def set_limits() -> None:
+    show_files = _prepared_files(order.files, slot, account) if order.files is not None else None
+
+    def prepare() -> None:
+        if show_files is not None:
+            show_files()
         for kind, values in limits:
             resource.setrlimit(kind, values)
+        if account is not None:  # Not by Popen, which would do so first.
+            os.setgroups(account.groups)
+            os.setgid(account.group)
+            os.setuid(account.user)
 
     if account is not None:
         for directory in (slot.work, slot.temporary):
@@ -184,15 +194,23 @@ def _fork(
             stderr=output,
             env=environment,
             start_new_session=True,
-            preexec_fn=set_limits,
-            user=account.user if account else None,
-            group=account.group if account else None,
-            extra_groups=account.groups if account else None,
+            preexec_fn=prepare,
         )
     except subprocess.SubprocessError:
+        if order.files is not None:
+            raise CannotStart(f"this host does not let the process runtime show files at {order.files.root}") from None
         raise CannotStart("the limits of `ulimits` can't be set on this host") from None
     process.returncode = 0  # The runner itself waits for it.
     return process.pid
+
+
+def _prepared_files(files: Files, slot: Slot, account: Account | None) -> Callable[[], None]:
+    owner = (account.user, account.group) if account is not None else None
+    try:
+        lay_out(files, slot.tree, owner)
+    except CannotShow as error:
+        raise CannotStart(str(error)) from None
+    return bind(files, slot.tree)
 
 
 def _limit(name: str, soft: int, hard: int) -> tuple[int, tuple[int, int]]:
