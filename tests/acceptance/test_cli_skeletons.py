@@ -37,7 +37,8 @@ def account() -> Any:
 
 @pytest.fixture
 def own_server(new_server: Callable[..., ServerProcess]) -> ServerProcess:
-    return new_server().start()
+    """A server on which no job fits, so that every job of the story is still there to be changed and ended."""
+    return new_server(overcommit=0.001).start()
 
 
 @pytest.fixture

@@ -298,7 +298,7 @@ BULK = {"jobs": ["{job}"], "reason": "enough"}
 TRAINING = (
     '{"TrainingJobName": "t", "ResourceConfig": {"InstanceCount": 1, "InstanceType":'
     ' "ml.m5.large", "VolumeSizeInGB": 1}, "AlgorithmSpecification": {"TrainingImage": "busybox",'
-    ' "TrainingInputMode": "File", "ContainerEntrypoint": ["true"]}, "OutputDataConfig": {"S3OutputPath":'
+    ' "TrainingInputMode": "File", "ContainerEntrypoint": ["sleep", "600"]}, "OutputDataConfig": {"S3OutputPath":'
     ' "s3://bucket"}, "StoppingCondition": {"MaxRuntimeInSeconds": 60}, "RoleArn":'
     ' "arn:aws:iam::123456789012:role/some"}'
 )
@@ -917,7 +917,7 @@ SERVICE_JOBS = [
         "SubmitServiceJob",
         {
             "jobName": "train",
-            "jobQueue": "{training-queue}",
+            "jobQueue": "{plain-training-queue}",
             "retryStrategy": {
                 "attempts": 2,
                 "evaluateOnExit": [{"action": "RETRY", "onStatusReason": "Received status from SageMaker: *"}],
@@ -925,8 +925,7 @@ SERVICE_JOBS = [
             "schedulingPriority": 5,
             "serviceRequestPayload": TRAINING,
             "serviceJobType": "SAGEMAKER_TRAINING",
-            "quotaShareName": "mine",
-            "preemptionConfiguration": {"preemptionRetriesBeforeTermination": 1},
+            "shareIdentifier": "labA",
             "timeoutConfig": {"attemptDurationSeconds": 600},
             "tags": TAGS,
             "clientToken": "token-2",
@@ -936,40 +935,44 @@ SERVICE_JOBS = [
     Step(
         "SubmitServiceJob",
         {
-            "jobName": "train",
-            "jobQueue": "{training-queue}",
-            "serviceRequestPayload": TRAINING,
-            "serviceJobType": "SAGEMAKER_TRAINING",
-            "quotaShareName": "mine",
-        },
-    ),
-    Step("DescribeServiceJob", {"jobId": "{service-job}"}),
-    Step(
-        "SubmitServiceJob",
-        {
-            "jobName": "train",
+            "jobName": "train-again",
             "jobQueue": "{plain-training-queue}",
             "serviceRequestPayload": TRAINING,
             "serviceJobType": "SAGEMAKER_TRAINING",
             "shareIdentifier": "labA",
         },
     ),
-    Step("ListServiceJobs", {"jobQueue": "{training-queue}", "jobStatus": "RUNNABLE", "maxResults": 1}),
+    Step(
+        "SubmitServiceJob",
+        {
+            "jobName": "train",
+            "jobQueue": "{training-queue}",
+            "serviceRequestPayload": TRAINING,
+            "serviceJobType": "SAGEMAKER_TRAINING",
+            "quotaShareName": "mine",
+            "preemptionConfiguration": {"preemptionRetriesBeforeTermination": 1},
+        },
+    ),
+    Step("DescribeServiceJob", {"jobId": "{service-job}"}),
+    Step("ListServiceJobs", {"jobQueue": "{plain-training-queue}", "jobStatus": "RUNNABLE", "maxResults": 1}),
     Step(
         "ListServiceJobs",
-        {"jobQueue": "{training-queue}", "maxResults": 1, "filters": [{"name": "JOB_NAME", "values": ["*"]}]},
+        {
+            "jobQueue": "{plain-training-queue}",
+            "maxResults": 1,
+            "filters": [{"name": "JOB_NAME", "values": ["tr*"]}],
+        },
         keep={"service-jobs-token": "nextToken"},
     ),
     Step(
         "ListServiceJobs",
         {
-            "jobQueue": "{training-queue}",
+            "jobQueue": "{plain-training-queue}",
             "maxResults": 1,
-            "filters": [{"name": "JOB_NAME", "values": ["*"]}],
+            "filters": [{"name": "JOB_NAME", "values": ["tr*"]}],
             "nextToken": "{service-jobs-token}",
         },
     ),
-    Step("ListServiceJobs", {"jobQueue": "{training-queue}", "filters": [{"name": "JOB_NAME", "values": ["tr*"]}]}),
     Step("UpdateServiceJob", {"jobId": "{service-job}", "schedulingPriority": 6}),
     Step("TerminateServiceJob", {"jobId": "{service-job}", "reason": "enough"}),
     Step("TerminateServiceJobs", {"jobs": ["{service-job}"], "reason": "enough"}),

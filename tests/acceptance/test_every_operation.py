@@ -1,0 +1,516 @@
+"""What holds for every operation alike: thousands of random requests never break the server and change nothing when they are
+refused; listings can be read in pages of any size, while others write; tokens of one listing are no good for another."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlsplit
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from botocore.model import OperationModel
+from response_shapes import complaints_about, watch
+
+from compatibility.cli_scenario import STEPS
+from compatibility.random_requests import RandomRequests
+from compatibility.script import account as load_account
+from server_process import ServerProcess
+from waiting import until
+from work import container, new_environment, new_name, new_queue, refused, register, submit
+
+REQUESTS = int(os.environ.get("BATCHYARD_TEST_REQUESTS", "20000"))
+SEED = 20161208
+POLICIES: dict[str, dict[str, Any]] = {
+    "fair": {"fairsharePolicy": {}},
+    "quota": {"quotaSharePolicy": {"idleResourceAssignmentStrategy": "FIFO"}},
+}
+
+
+@pytest.fixture(scope="module")
+def account() -> Any:
+    return load_account()
+
+
+@contextmanager
+def quiet(folder: Path) -> Iterator[ServerProcess]:
+    """A server on which no job ever fits, so that nothing changes but by requests."""
+    server = ServerProcess(folder / "data", overcommit=0.001)
+    server.configure_client = watch
+    with server:
+        yield server
+        assert "Traceback" not in server.log(), server.log()
+
+
+class TestRandomRequests:
+    @pytest.fixture
+    def quiet_server(self, tmp_path: Path) -> Iterator[ServerProcess]:
+        with quiet(tmp_path) as server:
+            yield server
+
+    def test_no_server_error_and_no_change_by_what_is_refused(self, account: Any, quiet_server: ServerProcess) -> None:
+        known, examples = a_small_world(quiet_server)
+        requests = RandomRequests(Random(SEED), known, examples)
+        answers: Counter[tuple[str, int]] = Counter()
+        with closing(Wire(quiet_server)) as wire, closing(Commits(quiet_server.data_dir)) as commits:
+            for number in range(REQUESTS):
+                operation = account.operations[number % len(account.operations)]
+                members = requests.draw(operation)
+                before = commits.count()
+                status, body = wire.send(operation, members)
+                answers[operation.name, status] += 1
+                text = f"{operation.name} {members!r:.2000} answered {status} {body!r:.2000}"
+                assert status < 500, text
+                if status == 200:
+                    assert not complaints_about(operation, body), text
+                    learn(known, json.loads(body))
+                else:
+                    assert json.loads(body)["message"], text
+                    assert commits.count() == before or changes_nothing(wire, commits, operation, members), text
+        there = [each.name for each in account.operations if each.name not in account.missing_operations]
+        assert all(answers[name, 200] for name in there), sorted(name for name in there if not answers[name, 200])
+        assert all(answers[name, 400] for name in there), sorted(name for name in there if not answers[name, 400])
+        remembered = everything(account, quiet_server)
+        quiet_server.restart()
+        assert everything(account, quiet_server) == remembered, "the server remembers what it has not stored"
+
+
+def changes_nothing(wire: Wire, commits: Commits, operation: OperationModel, members: Any) -> bool:
+    """Something was stored while a request was being refused. It may have been the end of an earlier change (CREATING,
+    DELETING…): once there is quiet, the same request, refused again, must store nothing."""
+
+    def refused_in_quiet() -> bool:
+        before = commits.count()
+        status, _ = wire.send(operation, members)
+        return status != 200 and commits.count() == before
+
+    try:
+        return until(refused_in_quiet, seconds=5)
+    except AssertionError:
+        return False
+
+
+class Wire:
+    """Sends signed requests over one connection, whatever is in them."""
+
+    def __init__(self, server: ServerProcess) -> None:
+        self._server = server
+        credentials = Credentials(server.connection["access_key_id"], server.connection["secret_access_key"])
+        self._signer = SigV4Auth(credentials, "batch", server.region)
+        self._connection = http.client.HTTPConnection(urlsplit(server.endpoint).netloc, timeout=60)
+
+    def send(self, operation: OperationModel, members: Any) -> tuple[int, bytes]:
+        """HTTP status and body."""
+        method, path = operation.http["method"], operation.http["requestUri"]
+        if "{resourceArn}" in path:
+            path = path.replace("{resourceArn}", _in_path(members))
+        if method == "DELETE":
+            path += _in_query(members)
+        body = json.dumps(members).encode()
+        request = AWSRequest(
+            method, self._server.endpoint + path, headers={"Content-Type": "application/json"}, data=body
+        )
+        self._signer.add_auth(request)
+        self._connection.request(method, path, body, dict(request.headers.items()))
+        response = self._connection.getresponse()
+        return response.status, response.read()
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _in_path(members: Any) -> str:
+    arn = members.get("resourceArn", "arn") if isinstance(members, dict) else "arn"
+    return quote(arn if isinstance(arn, str) else json.dumps(arn), safe="") or "x"
+
+
+def _in_query(members: Any) -> str:
+    keys = members.get("tagKeys") if isinstance(members, dict) else None
+    return "?" + "&".join(f"tagKeys={quote(str(key), safe='')}" for key in keys) if isinstance(keys, list) else ""
+
+
+class Commits:
+    """Tells whether the server has stored anything."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._connection = sqlite3.connect(f"file:{data_dir / 'batchyard.db'}?mode=ro", uri=True)
+
+    def count(self) -> int:
+        """A number that is another one as soon as somebody else has committed a change."""
+        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def a_small_world(server: ServerProcess) -> tuple[list[str], dict[str, list[dict[str, Any]]]]:
+    """Some resources to ask for; their names, ids and ARNs, and sound requests that name them. The queue and the definition
+    `steady` are named by no others, so that they last."""
+    batch = server.client("batch")
+    environment = new_environment(batch, name="spot", state="ENABLED")
+    queue = new_queue(batch, environment, name="cli")
+    new_environment(batch, name="unused", state="DISABLED")
+    new_queue(batch, environment, name="unused", state="DISABLED")
+    definitions = [register(batch, name=name, parameters={"x": "y"}) for name in ("old", "whole", "task")]
+    job = submit(batch, definitions[0], queue=queue)
+    array = submit(batch, definitions[0], queue=queue, arrayProperties={"size": 3})
+    policies = {name: batch.create_scheduling_policy(name=name, **policy)["arn"] for name, policy in POLICIES.items()}
+    kept = {"region": server.region, "account": server.account_id, "job": job, "array": array, **policies}
+    kept["share"] = server.arn("job-queue/training/quota-share/mine")
+    examples: dict[str, list[dict[str, Any]]] = {}
+    for step in STEPS:
+        text = json.dumps(step.request)
+        for name, value in kept.items():
+            text = text.replace(f"{{{name}}}", value)
+        examples.setdefault(step.operation, []).append(json.loads(text))
+    steady = {"jobName": "steady", "jobQueue": new_queue(batch, name="steady"), "jobDefinition": "steady"}
+    register(batch, name="steady", parameters={"x": "y"})
+    examples["SubmitJob"] += [{**request, **steady} for request in examples["SubmitJob"]]
+    known = [
+        "cli",
+        "spot",
+        "unused",
+        "old",
+        "old:1",
+        "whole:1",
+        job,
+        array,
+        f"{array}:1",
+        *definitions,
+        *policies.values(),
+    ]
+    known += [server.arn(f"{kind}/{name}") for kind, name in (("job-queue", "cli"), ("job", job))]
+    return [*known, "sh", "1", "16", "0:", "new"], examples
+
+
+def learn(known: list[str], answer: dict[str, Any]) -> None:
+    """Takes note of the names, ids and ARNs in an answer. Old ones make room."""
+    found = [value for value in answer.values() if isinstance(value, str) and 0 < len(value) < 300]
+    known += [text for text in found if text not in known]
+    del known[25 : max(25, len(known) - 60)]
+
+
+class Listing(NamedTuple):
+    """A listing that comes in pages."""
+
+    operation: str
+    key: str
+    identity: str
+    """The member that tells its entries apart."""
+    request: Mapping[str, Any] = {}
+    add: Callable[[], Any] | None = None
+    """Adds one entry to it."""
+
+    def page(self, batch: Any, **more: Any) -> tuple[list[str], str | None]:
+        """The entries of a page, and the token of the next."""
+        answer = getattr(batch, self.operation)(**self.request, **more)
+        return [entry[self.identity] for entry in answer[self.key]], answer.get("nextToken")
+
+    def whole(self, batch: Any, size: int) -> list[str]:
+        """All entries, by pages of this size."""
+        found, token = self.page(batch, maxResults=size)
+        while token is not None:
+            assert token
+            entries, token = self.page(batch, maxResults=size, nextToken=token)
+            assert len(entries) <= size
+            found += entries
+        return found
+
+
+def listings(account: Any, batch: Any) -> dict[str, Listing]:
+    """All listings of the operations that are there, each with at least seven entries."""
+    environment = new_environment(batch, state="DISABLED")
+    queue = new_queue(batch, environment)
+    definition = register(batch)
+    array = submit(batch, definition, queue=queue, arrayProperties={"size": 7})
+    family = new_name("family")
+    named = [{"name": "JOB_NAME", "values": ["paged*"]}]
+    found = {
+        "compute environments": Listing(
+            "describe_compute_environments",
+            "computeEnvironments",
+            "computeEnvironmentName",
+            add=lambda: new_environment(batch, state="DISABLED"),
+        ),
+        "job queues": Listing(
+            "describe_job_queues", "jobQueues", "jobQueueName", add=lambda: new_queue(batch, environment)
+        ),
+        "job definitions": Listing(
+            "describe_job_definitions", "jobDefinitions", "jobDefinitionArn", add=lambda: register(batch)
+        ),
+        "active job definitions": Listing(
+            "describe_job_definitions",
+            "jobDefinitions",
+            "jobDefinitionArn",
+            {"status": "ACTIVE"},
+            lambda: register(batch),
+        ),
+        "revisions": Listing(
+            "describe_job_definitions",
+            "jobDefinitions",
+            "jobDefinitionArn",
+            {"jobDefinitionName": family},
+            lambda: register(batch, name=family),
+        ),
+        "jobs by status": Listing(
+            "list_jobs",
+            "jobSummaryList",
+            "jobId",
+            {"jobQueue": queue, "jobStatus": "RUNNABLE"},
+            lambda: submit(batch, definition, queue=queue),
+        ),
+        "jobs by name": Listing(
+            "list_jobs",
+            "jobSummaryList",
+            "jobId",
+            {"jobQueue": queue, "filters": named},
+            lambda: submit(batch, definition, queue=queue, name=new_name("paged")),
+        ),
+        "children": Listing("list_jobs", "jobSummaryList", "jobId", {"arrayJobId": array, "jobStatus": "RUNNABLE"}),
+        "scheduling policies": Listing(
+            "list_scheduling_policies",
+            "schedulingPolicies",
+            "arn",
+            add=lambda: batch.create_scheduling_policy(name=new_name("policy"), fairsharePolicy={}),
+        ),
+        "service environments": Listing(
+            "describe_service_environments",
+            "serviceEnvironments",
+            "serviceEnvironmentName",
+            add=lambda: new_service_environment(batch),
+        ),
+        "consumable resources": Listing(
+            "list_consumable_resources",
+            "consumableResources",
+            "consumableResourceName",
+            add=lambda: batch.create_consumable_resource(consumableResourceName=new_name("resource"), totalQuantity=1),
+        ),
+    }
+    there = {each.name for each in account.operations} - account.missing_operations
+    if {"CreateConsumableResource", "ListJobsByConsumableResource"} <= there:
+        found["jobs by consumable resource"] = jobs_by_consumable_resource(batch, queue)
+    if {"CreateQuotaShare", "ListQuotaShares"} <= there:
+        found["quota shares"] = quota_shares(batch)
+    if {"SubmitServiceJob", "ListServiceJobs"} <= there:
+        found["service jobs"] = service_jobs(batch)
+    found = {name: each for name, each in found.items() if wire_name(each.operation) in there}
+    for listing in found.values():
+        for _ in range(7 if listing.add else 0):
+            assert listing.add is not None
+            listing.add()
+    return found
+
+
+def wire_name(operation: str) -> str:
+    return "".join(part.capitalize() for part in operation.split("_"))
+
+
+def jobs_by_consumable_resource(batch: Any, queue: str) -> Listing:
+    resource = new_name("resource")
+    batch.create_consumable_resource(consumableResourceName=resource, totalQuantity=1)
+    needs = {"consumableResourceList": [{"consumableResource": resource, "quantity": 1}]}
+    definition = batch.register_job_definition(
+        jobDefinitionName=new_name("consumer"),
+        type="container",
+        containerProperties=container(),
+        consumableResourceProperties=needs,
+    )["jobDefinitionArn"]
+    return Listing(
+        "list_jobs_by_consumable_resource",
+        "jobs",
+        "jobArn",
+        {"consumableResource": resource},
+        lambda: submit(batch, definition, queue=queue),
+    )
+
+
+def new_service_environment(batch: Any, unit: str = "NUM_INSTANCES") -> str:
+    """A service environment that is VALID; returns its name."""
+    name = new_name("training")
+    batch.create_service_environment(
+        serviceEnvironmentName=name,
+        serviceEnvironmentType="SAGEMAKER_TRAINING",
+        capacityLimits=[{"maxCapacity": 4, "capacityUnit": unit}],
+    )
+
+    def valid() -> bool:
+        [found] = batch.describe_service_environments(serviceEnvironments=[name])["serviceEnvironments"]
+        return found["status"] == "VALID"
+
+    until(valid, f"service environment {name}")
+    return name
+
+
+def training_queue(batch: Any, environment: str, **more: Any) -> str:
+    order = [{"order": 1, "serviceEnvironment": environment}]
+    name = new_name("training")
+    batch.create_job_queue(
+        jobQueueName=name, priority=1, jobQueueType="SAGEMAKER_TRAINING", serviceEnvironmentOrder=order, **more
+    )
+    until(lambda: batch.describe_job_queues(jobQueues=[name])["jobQueues"][0]["status"] == "VALID", name)
+    return name
+
+
+def quota_shares(batch: Any) -> Listing:
+    policy = batch.create_scheduling_policy(
+        name=new_name("quota"), quotaSharePolicy={"idleResourceAssignmentStrategy": "FIFO"}
+    )["arn"]
+    queue = training_queue(batch, new_service_environment(batch, "ml.m5.large"), schedulingPolicyArn=policy)
+
+    def add() -> None:
+        name = new_name("share")
+        batch.create_quota_share(
+            quotaShareName=name,
+            jobQueue=queue,
+            capacityLimits=[{"maxCapacity": 1, "capacityUnit": "ml.m5.large"}],
+            resourceSharingConfiguration={"strategy": "RESERVE"},
+            preemptionConfiguration={"inSharePreemption": "DISABLED"},
+        )
+
+    return Listing("list_quota_shares", "quotaShares", "quotaShareName", {"jobQueue": queue}, add)
+
+
+def service_jobs(batch: Any) -> Listing:
+    queue = training_queue(batch, new_service_environment(batch))
+    [payload] = {step.request["serviceRequestPayload"] for step in STEPS if "serviceRequestPayload" in step.request}
+    filters = [{"name": "JOB_NAME", "values": ["train*"]}]
+
+    def add() -> None:
+        batch.submit_service_job(
+            jobName=new_name("train"),
+            jobQueue=queue,
+            serviceJobType="SAGEMAKER_TRAINING",
+            serviceRequestPayload=payload,
+        )
+
+    return Listing("list_service_jobs", "jobSummaryList", "jobId", {"jobQueue": queue, "filters": filters}, add)
+
+
+MOST_ADDED = 12
+"""Entries added while a listing is read; a queue can have 20 quota shares."""
+
+
+@pytest.fixture(scope="module")
+def busy_listings(account: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, dict[str, Listing]]]:
+    """A client and what it can list."""
+    with quiet(tmp_path_factory.mktemp("listings")) as server:
+        batch = server.client("batch")
+        yield batch, listings(account, batch)
+
+
+class TestPages:
+    def test_every_listing_of_the_model_is_tested(self, account: Any, busy_listings: Any) -> None:
+        paginated = {
+            operation.name
+            for operation in account.operations
+            if operation.input_shape and "nextToken" in operation.input_shape.members
+        }
+        tested = {wire_name(listing.operation) for listing in busy_listings[1].values()}
+        assert tested == paginated - account.missing_operations
+
+    def test_pages_of_any_size_make_up_the_whole(self, busy_listings: Any) -> None:
+        batch, listings = busy_listings
+        for name, listing in listings.items():
+            whole = listing.whole(batch, 100)
+            assert len(whole) >= 7, name
+            assert len(whole) == len(set(whole)), name
+            for size in {1, 2, 3, 5, 7, len(whole) - 1, len(whole), len(whole) + 1}:
+                assert listing.whole(batch, size) == whole, f"{name} by {size}"
+
+    def test_what_was_there_is_seen_once_while_others_add(self, busy_listings: Any) -> None:
+        batch, listings = busy_listings
+        for name, listing in listings.items():
+            if listing.add is None:
+                continue
+            before = listing.whole(batch, 100)
+            adder = Adder(listing.add)
+            with adder:
+                readings = [listing.whole(batch, size) for size in (1, 2, 3)]
+            for found in readings:
+                assert len(found) == len(set(found)), name
+                assert [each for each in found if each in set(before)] == before, name
+            assert len(listing.whole(batch, 100)) >= len(before) + adder.added, name
+
+    def test_a_token_is_good_for_its_own_listing_alone(self, busy_listings: Any) -> None:
+        batch, listings = busy_listings
+        tokens = {name: listing.page(batch, maxResults=1)[1] for name, listing in listings.items()}
+        assert all(tokens.values())
+        for name, listing in listings.items():
+            assert listing.page(batch, maxResults=1, nextToken=tokens[name])
+            for other, token in tokens.items():
+                if other != name:
+                    call = getattr(batch, listing.operation)
+                    assert "nextToken" in refused(call, **listing.request, nextToken=token), (name, other)
+
+
+class Adder:
+    """A thread that adds entries for as long as the test reads, at most `MOST_ADDED`."""
+
+    def __init__(self, add: Callable[[], Any]) -> None:
+        self._add = add
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._work)
+        self._failure: Exception | None = None
+        self.added = 0
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._thread.join()
+        assert self._failure is None
+
+    def _work(self) -> None:
+        try:
+            while self.added < MOST_ADDED and not self._stopping.is_set():
+                self._add()
+                self.added += 1
+        except Exception as error:
+            self._failure = error
+
+
+def everything(account: Any, server: ServerProcess) -> dict[str, Any]:
+    """All that can be read of a server at rest."""
+    batch = server.client("batch")
+    there = {each.name for each in account.operations} - account.missing_operations
+    found: dict[str, Any] = {}
+    for operation, key in (
+        ("describe_compute_environments", "computeEnvironments"),
+        ("describe_job_queues", "jobQueues"),
+        ("describe_job_definitions", "jobDefinitions"),
+        ("describe_service_environments", "serviceEnvironments"),
+        ("list_consumable_resources", "consumableResources"),
+        ("list_scheduling_policies", "schedulingPolicies"),
+    ):
+        if wire_name(operation) in there:
+            found[operation] = until(lambda: at_rest(batch, operation, key), f"{key} at rest")[0]  # noqa: B023
+    anything = [{"name": "AFTER_CREATED_AT", "values": ["0"]}]
+    for queue in found["describe_job_queues"]:
+        name = queue["jobQueueName"]
+        if queue["jobQueueType"] == "SAGEMAKER_TRAINING":
+            continue
+        pages = batch.get_paginator("list_jobs").paginate(jobQueue=name, filters=anything)
+        jobs = [job["jobId"] for page in pages for job in page["jobSummaryList"]]
+        for first in range(0, len(jobs), 100):
+            described = batch.describe_jobs(jobs=jobs[first : first + 100])["jobs"]
+            found |= {job["jobId"]: {**job, "statusReason": ""} for job in described}
+    return found
+
+
+def at_rest(batch: Any, operation: str, key: str) -> Any:
+    """The resources of a kind, in a list of one; None while one of them is being created, updated or deleted."""
+    resources = batch.get_paginator(operation).paginate().build_full_result()[key]
+    moving = any(each.get("status") in ("CREATING", "UPDATING", "DELETING") for each in resources)
+    return None if moving else [resources]
