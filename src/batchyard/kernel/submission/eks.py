@@ -13,7 +13,7 @@ import msgspec
 from batchyard.kernel.definitions.eks import DEFAULT_NAME, check_pod
 from batchyard.kernel.definitions.eks_resources import pod_resources
 from batchyard.kernel.records import Resources
-from batchyard.kernel.submission.merging import by_name, merged_environment, overriding_command, shown_as
+from batchyard.kernel.submission.merging import by_name, merged_environment, shown_as
 from batchyard.shapes import batch as shapes
 
 
@@ -50,7 +50,7 @@ def _merged(container: shapes.EksContainer, override: shapes.EksContainerOverrid
     return msgspec.structs.replace(
         container,
         image=override.image or container.image,
-        command=overriding_command(override.command) or container.command,
+        command=override.command or container.command,
         args=override.args or container.args,
         env=merged_environment(container.env, override.env),
         resources=_merged_resources(container.resources, override.resources),

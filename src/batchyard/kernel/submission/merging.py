@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -26,8 +27,12 @@ NamedT = TypeVar("NamedT", bound=Named)
 
 def shown_as(shape: type[DetailT], source: msgspec.Struct, **members: Any) -> DetailT:
     """What DescribeJobs shows of a part of a definition: the members that both shapes have, and those given."""
-    common = (member for member in source.__struct_fields__ if member in shape.__struct_fields__)
-    return shape(**{member: getattr(source, member) for member in common} | members)
+    return shape(**{member: getattr(source, member) for member in _common_members(shape, type(source))} | members)
+
+
+@cache
+def _common_members(one: type[msgspec.Struct], other: type[msgspec.Struct]) -> tuple[str, ...]:
+    return tuple(member for member in one.__struct_fields__ if member in other.__struct_fields__)
 
 
 def merged_environment(given: Iterable[PairT] | None, overrides: Sequence[PairT] | None) -> list[PairT]:
