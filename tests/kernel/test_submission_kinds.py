@@ -377,6 +377,13 @@ def test_closed_ranges_keep_their_number_of_nodes(story: Story) -> None:
     assert story.refused(submitting("gap", **over_nodes(2))).startswith("numNodes 2 cannot be used: node range 2:")
 
 
+def test_a_nested_range_may_outgrow_the_one_around_it(story: Story) -> None:
+    inner = group("1:", container=single(resourceRequirements=needs("2")))
+    register(story, nodeProperties=nodes(4, group("0:3"), inner))
+    submit(story, "A", **over_nodes(6))
+    assert story.jobs["A"].resources.milli_vcpus == 1000 + 5 * 2000
+
+
 def test_nodes_of_tasks_and_nested_ranges(story: Story) -> None:
     register(
         story,

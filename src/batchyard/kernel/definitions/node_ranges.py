@@ -50,11 +50,10 @@ def check_ranges(ranges: Sequence[NodeRange], nodes: int) -> None:
     for number, one in enumerate(ranges):
         for other in ranges[:number]:
             _check_pair(one, other, nodes)
-    check_coverage(ranges, nodes)
+    _check_coverage(ranges, nodes)
 
 
-def check_coverage(ranges: Sequence[NodeRange], nodes: int) -> None:
-    """Raises `Refusal` when some node of so many is in no range."""
+def _check_coverage(ranges: Sequence[NodeRange], nodes: int) -> None:
     reached = 0
     for each in sorted(ranges, key=lambda each: each.first):
         if each.first > reached:
@@ -73,7 +72,8 @@ def _check_pair(one: NodeRange, other: NodeRange, nodes: int) -> None:
 
 
 def range_of_each(ranges: Sequence[NodeRange], nodes: int) -> list[int]:
-    """For each node, the position of the range that decides for it: the innermost."""
+    """For each node, the position of the range that decides for it: the innermost. (Where a job has more nodes than its
+    definition, an open range may have outgrown the one around it: then the one that begins later decides.)"""
     deciding = [-1] * nodes
     outermost_first = sorted(range(len(ranges)), key=lambda n: (ranges[n].first, -ranges[n].end(nodes)))
     for position in outermost_first:

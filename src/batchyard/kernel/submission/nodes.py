@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from batchyard.kernel.definitions.job_settings import check_consumable_resources
-from batchyard.kernel.definitions.node_ranges import NodeRange, check_coverage, parse_range, range_of_each
+from batchyard.kernel.definitions.node_ranges import NodeRange, parse_range, range_of_each
 from batchyard.kernel.definitions.nodes import check_groups_agree, check_number_of_nodes
 from batchyard.kernel.records import NOTHING, Resources
 from batchyard.kernel.refusal import Refusal
@@ -43,7 +43,7 @@ def merged_nodes(
 
 
 def _check_new_number(nodes: int, definition: shapes.NodeProperties, ranges: Sequence[NodeRange]) -> None:
-    """The three conditions of the model's text, and that no node is left without properties."""
+    """The three conditions of the model's text. Where they hold, every node is still in some range."""
     check_number_of_nodes(nodes, definition.main_node)
     if nodes == definition.num_nodes:
         return
@@ -57,7 +57,6 @@ def _check_new_number(nodes: int, definition: shapes.NodeProperties, ranges: Seq
             raise Refusal(
                 f"numNodes {nodes} cannot be used: node range {each.text} of the job definition begins at {each.first}"
             )
-    check_coverage(ranges, nodes)
 
 
 def _overrides_by_range(
