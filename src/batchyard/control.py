@@ -23,10 +23,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from batchyard.engines.base import Engine, TaskSpec
 from batchyard.kernel.commands import Command, SubmitJob
+from batchyard.kernel.compute_resources import is_fargate
 from batchyard.kernel.dependencies import JobFact, missing
 from batchyard.kernel.effects import Detail, Effects, Start
 from batchyard.kernel.environment import creates_log_group, environment_of, log_group_of, log_stream_of
-from batchyard.kernel.environments import is_fargate
 from batchyard.kernel.invariants import check_invariants
 from batchyard.kernel.kernel import Kernel
 from batchyard.kernel.messages import Observation, TaskLost

@@ -104,7 +104,12 @@ class Story:
 
     def environment(self, name: str, *, max_vcpus: int = 16, **members: Any) -> None:
         resources = shapes.ComputeResource(
-            type="EC2", min_vcpus=0, max_vcpus=max_vcpus, instance_role="role", subnets=["subnet"]
+            type="EC2",
+            allocation_strategy="BEST_FIT_PROGRESSIVE",
+            min_vcpus=0,
+            max_vcpus=max_vcpus,
+            instance_role="role",
+            subnets=["subnet"],
         )
         request = shapes.CreateComputeEnvironmentRequest(
             compute_environment_name=name, type="MANAGED", compute_resources=resources, **members

@@ -142,7 +142,8 @@ def test_what_is_refused(story: Story, command: Command, text: str) -> None:
 
 def test_kubernetes_is_invalid_with_a_reason(story: Story) -> None:
     configuration = shapes.EksConfiguration(eks_cluster_arn="arn", kubernetes_namespace="batch")
-    story.tell(create(eks_configuration=configuration))
+    given = resources(allocation_strategy="BEST_FIT_PROGRESSIVE")
+    story.tell(create(eks_configuration=configuration, compute_resources=given))
     story.pass_time(0.01)
     detail = story.kernel.state.environments["new"].detail
     assert detail.status == "INVALID"

@@ -140,7 +140,10 @@ def test_an_empty_queue_is_gone_at_once(story: Story) -> None:
             create(
                 job_state_time_limit_actions=[
                     shapes.JobStateTimeLimitAction(
-                        reason="CAPACITY", state="RUNNABLE", max_time_seconds=599, action="CANCEL"
+                        reason="CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY",
+                        state="RUNNABLE",
+                        max_time_seconds=599,
+                        action="CANCEL",
                     )
                 ]
             ),
@@ -210,7 +213,13 @@ def kubernetes_environment(story: Story) -> None:
     from batchyard.kernel.commands import CreateComputeEnvironment
 
     resources = shapes.ComputeResource(
-        type="EC2", max_vcpus=16, min_vcpus=0, instance_role="r", subnets=["s"], security_group_ids=["g"]
+        type="EC2",
+        allocation_strategy="BEST_FIT_PROGRESSIVE",
+        max_vcpus=16,
+        min_vcpus=0,
+        instance_role="r",
+        subnets=["s"],
+        security_group_ids=["g"],
     )
     story.tell(
         CreateComputeEnvironment(

@@ -11,6 +11,7 @@ import msgspec
 
 from batchyard.kernel import lifecycle
 from batchyard.kernel.commands import CreateJobQueue, DeleteJobQueue, UpdateJobQueue
+from batchyard.kernel.compute_resources import architectures_of
 from batchyard.kernel.environments import find_environment
 from batchyard.kernel.identifiers import NAME
 from batchyard.kernel.records import ComputeEnvironment, JobQueue
@@ -19,6 +20,7 @@ from batchyard.kernel.scheduling_policies import find_policy, policy_of
 from batchyard.kernel.service_environments import checked_order
 from batchyard.kernel.state import State
 from batchyard.kernel.tags import check_tags
+from batchyard.kernel.time_limits import check_time_limits
 from batchyard.shapes import batch as shapes
 
 KIND = "job-queue"
@@ -48,7 +50,11 @@ def create_queue(state: State, command: CreateJobQueue, now: int) -> shapes.Crea
         _check_policy(state, request.scheduling_policy_arn)
     order = [] if service_order else _checked_order(state, request.compute_environment_order or [])
     service_order = checked_order(state, service_order) if service_order else []
-    _check_time_limits(request.job_state_time_limit_actions, "TERMINATE" if service_order else "CANCEL")
+    if order and request.job_queue_type not in (None, _type_of(state, order)):
+        raise Refusal(
+            f"A job queue with these compute environments has the type {_type_of(state, order)}, not {request.job_queue_type}"
+        )
+    check_time_limits(request.job_state_time_limit_actions, service=bool(service_order))
     detail = shapes.JobQueueDetail(
         job_queue_name=name,
         job_queue_arn=state.settings.account.arn(f"{KIND}/{name}"),
@@ -59,7 +65,7 @@ def create_queue(state: State, command: CreateJobQueue, now: int) -> shapes.Crea
         priority=request.priority,
         compute_environment_order=order,
         service_environment_order=service_order,
-        job_queue_type=request.job_queue_type or (SERVICE_TYPE if service_order else _type_of(state, order)),
+        job_queue_type=SERVICE_TYPE if service_order else _type_of(state, order),
         tags=request.tags or {},
         job_state_time_limit_actions=request.job_state_time_limit_actions or [],
     )
@@ -107,16 +113,6 @@ def _check_priority(priority: int) -> None:
         raise Refusal(f"priority must be between 0 and 2147483647, got {priority}")
 
 
-def _check_time_limits(actions: Sequence[shapes.JobStateTimeLimitAction] | None, allowed: str) -> None:
-    for action in actions or ():
-        if action.action != allowed:
-            raise Refusal(
-                f"The action of a job state time limit must be {allowed} in this job queue, got {action.action}"
-            )
-        if not 600 <= action.max_time_seconds <= 86400:
-            raise Refusal(f"maxTimeSeconds must be between 600 and 86400, got {action.max_time_seconds}")
-
-
 def _checked_order(state: State, order: list[shapes.ComputeEnvironmentOrder]) -> list[shapes.ComputeEnvironmentOrder]:
     """The order with ARNs, sorted; raises `Refusal` when the environments can't serve one queue together."""
     if not 1 <= len(order) <= MAXIMUM_ENVIRONMENTS:
@@ -125,6 +121,8 @@ def _checked_order(state: State, order: list[shapes.ComputeEnvironmentOrder]) ->
         raise Refusal("computeEnvironmentOrder cannot use the same order twice")
     checked: list[shapes.ComputeEnvironmentOrder] = []
     families: set[str] = set()
+    architectures: set[str] = set()
+    spot_before = False
     for entry in sorted(order, key=lambda entry: entry.order):
         environment = find_environment(state, entry.compute_environment)
         if environment is None:
@@ -132,13 +130,30 @@ def _checked_order(state: State, order: list[shapes.ComputeEnvironmentOrder]) ->
         if environment.detail.status not in ("VALID", "UPDATING"):
             raise Refusal(f"Compute Environment {entry.compute_environment} is not valid", wrapped=False)
         families.add(family_of(environment))
+        architectures |= architectures_of(environment.detail.compute_resources)
+        if spot_before and not _is_managed_spot(environment):
+            raise Refusal(
+                "On-demand compute environments of managed instances must come before Spot ones in a job queue;"
+                f" {environment.name} comes after one"
+            )
+        spot_before = spot_before or _is_managed_spot(environment)
         arn = environment.detail.compute_environment_arn or ""
         checked.append(shapes.ComputeEnvironmentOrder(order=entry.order, compute_environment=arn))
     if len({entry.compute_environment for entry in checked}) != len(checked):
         raise Refusal("computeEnvironmentOrder cannot name a compute environment twice")
     if len(families) > 1:
         raise Refusal(f"A job queue cannot mix compute environments of types {' and '.join(sorted(families))}")
+    if len(architectures) > 1:
+        raise Refusal(
+            f"A job queue cannot mix compute environments of the CPU architectures {' and '.join(sorted(architectures))}"
+        )
     return checked
+
+
+def _is_managed_spot(environment: ComputeEnvironment) -> bool:
+    resources = environment.detail.compute_resources
+    provider = resources.managed_instances_provider if resources else None
+    return provider is not None and provider.instance_launch_template.capacity_option_type == "SPOT"
 
 
 def family_of(environment: ComputeEnvironment) -> str:
@@ -173,7 +188,7 @@ def update_queue(state: State, command: UpdateJobQueue, now: int) -> shapes.Upda
         _check_new_policy(state, queue, request.scheduling_policy_arn)
     if request.priority is not None:
         _check_priority(request.priority)
-    _check_time_limits(request.job_state_time_limit_actions, "TERMINATE" if queue.is_service else "CANCEL")
+    check_time_limits(request.job_state_time_limit_actions, service=queue.is_service)
     given = {
         member: value
         for member in ("state", "priority", "job_state_time_limit_actions")
@@ -184,7 +199,8 @@ def update_queue(state: State, command: UpdateJobQueue, now: int) -> shapes.Upda
     if request.service_environment_order:
         given["service_environment_order"] = checked_order(state, request.service_environment_order)
     if request.compute_environment_order:
-        given["compute_environment_order"] = _checked_order(state, request.compute_environment_order)
+        order = given["compute_environment_order"] = _checked_order(state, request.compute_environment_order)
+        given["job_queue_type"] = _type_of(state, order)
     queue.detail = msgspec.structs.replace(queue.detail, **given, status="UPDATING", status_reason="JobQueue Updating")
     queue.due = now + 1
     lifecycle.reconsider(state, queue)
