@@ -32,6 +32,7 @@ from work import container, new_environment, new_name, new_queue, refused, regis
 
 REQUESTS = int(os.environ.get("BATCHYARD_TEST_REQUESTS", "20000"))
 SEED = 20161208
+NEEDS_A_POLICY = ("shareIdentifier", "quotaShareName", "preemptionConfiguration", "schedulingPriority")
 POLICIES: dict[str, dict[str, Any]] = {
     "fair": {"fairsharePolicy": {}},
     "quota": {"quotaSharePolicy": {"idleResourceAssignmentStrategy": "FIFO"}},
@@ -155,8 +156,8 @@ class Commits:
 
 
 def a_small_world(server: ServerProcess) -> tuple[list[str], dict[str, list[dict[str, Any]]]]:
-    """Some resources to ask for; their names, ids and ARNs, and sound requests that name them. The queue and the definition
-    `steady` are named by no others, so that they last."""
+    """Some resources to ask for; their names, ids and ARNs, and sound requests that name them. The queues and the
+    definition of the requests called `steady` are named by no others, so that they last."""
     batch = server.client("batch")
     environment = new_environment(batch, name="spot", state="ENABLED")
     queue = new_queue(batch, environment, name="cli")
@@ -177,6 +178,11 @@ def a_small_world(server: ServerProcess) -> tuple[list[str], dict[str, list[dict
     steady = {"jobName": "steady", "jobQueue": new_queue(batch, name="steady"), "jobDefinition": "steady"}
     register(batch, name="steady", parameters={"x": "y"})
     examples["SubmitJob"] += [{**request, **steady} for request in examples["SubmitJob"]]
+    training = {"jobName": "steady", "jobQueue": training_queue(batch, new_service_environment(batch))}
+    examples["SubmitServiceJob"] += [
+        {name: value for name, value in {**request, **training}.items() if name not in NEEDS_A_POLICY}
+        for request in examples["SubmitServiceJob"]
+    ]
     known = [
         "cli",
         "spot",
