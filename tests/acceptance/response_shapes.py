@@ -13,6 +13,7 @@ from botocore.model import ListShape, MapShape, OperationModel, Shape, Structure
 
 NOT_ALWAYS_THERE = {
     ("JobDetail", "startedAt"),  # The model says required; AWS leaves it out before the start.
+    ("DescribeServiceJobResponse", "startedAt"),  # Likewise.
 }
 
 IN_ANY_CASE = {"RetryAction"}

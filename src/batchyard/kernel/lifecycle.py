@@ -228,7 +228,8 @@ def finish(state: State, job: Job, status: Status, reason: str | None, now: int)
     succeeded = status is Status.SUCCEEDED
     if job.parent is None:
         del state.jobs[job.id]
-        state.ended[job.id] = (status, bytes(job.array.states) if job.array else None)
+        if job.service is None:
+            state.ended[job.id] = (status, bytes(job.array.states) if job.array else None)
         job.queue.count_out(job)
         if job.dependents:
             state.settling.append(Settled(job, None, succeeded))
