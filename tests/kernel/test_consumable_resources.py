@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from pathlib import Path
 from typing import Any
 
@@ -273,8 +274,7 @@ class TestReasons:
         assert story.why("B").text == "Needs 2 of consumable resource licence, of which 1 of 3 is available."
         assert story.why("B").kind == "CONSUMABLE_RESOURCE"
         assert story.why("C").text == (
-            f"Needs consumable resource licence after 1 job of job queue q before it; the first, {story.id('B')}, needs 2,"
-            " of which 1 of 3 is available."
+            f"Needs consumable resource licence after job {story.id('B')}, which needs 2 of it, of which 1 of 3 is available."
         )
         assert story.history("B")[-1] == ("RUNNABLE", story.why("B").text)
 
@@ -449,3 +449,56 @@ class TestRestart:
         story.over()
         store.close()
         loop.close()
+
+
+class TestRandomLives:
+    """Whatever happens, the figures add up and nobody waits for what is there: the invariants are checked after every step."""
+
+    @pytest.mark.parametrize("seed", range(25))
+    def test_everybody_runs_in_the_end(self, seed: int) -> None:
+        choose = random.Random(seed)
+        story = Story(vcpus=choose.choice((1, 3, 16)))
+        story.queue("other", ["ce"], priority=choose.choice((0, 5)))
+        names = ("red", "green", "blue")
+        for number in range(120):
+            _anything(story, choose, names, number)
+        for name in names:
+            if name not in story.kernel.state.consumable_resources:
+                story.tell(creation(name, 0, uuid="last"))
+            story.tell(update(name, "SET", 10_000))
+        while story.kernel.state.tasks:
+            _end_one(story, choose)
+        story.given("start"), story.given("stop")
+        story.over()
+        assert all(queue.lines == {} for queue in story.kernel.state.queues.values())
+
+
+def _anything(story: Story, choose: random.Random, names: tuple[str, ...], number: int) -> None:
+    name = choose.choice(names)
+    known = name in story.kernel.state.consumable_resources
+    match choose.choice(("submit", "submit", "submit", "array", "end", "end", "cancel", "update", "create", "delete")):
+        case "submit":
+            story.submit(f"J{number}", queue=choose.choice(("q", "other")), attempts=2, **_some(choose, names))
+        case "array":
+            story.submit(f"J{number}", queue=choose.choice(("q", "other")), array=3, **_some(choose, names))
+        case "end" if story.kernel.state.tasks:
+            _end_one(story, choose)
+        case "cancel" if story.kernel.state.jobs:
+            label = story.label(choose.choice(sorted(story.kernel.state.jobs)))
+            (story.cancel if choose.random() < 0.5 else story.terminate)(label)
+        case "update" if known:
+            story.tell(update(name, "SET", choose.randrange(5)))
+        case "create" if not known:
+            kind = choose.choice(("REPLENISHABLE", "NON_REPLENISHABLE"))
+            story.tell(creation(name, choose.randrange(5), uuid=str(number), resource_type=kind))
+        case "delete" if choose.random() < 0.3:
+            story.tell(DeleteConsumableResource(name))
+
+
+def _some(choose: random.Random, names: tuple[str, ...]) -> dict[str, Any]:
+    return needs(**{name: choose.randrange(1, 4) for name in names if choose.random() < 0.4})
+
+
+def _end_one(story: Story, choose: random.Random) -> None:
+    job = story.kernel.state.tasks[choose.choice(sorted(story.kernel.state.tasks))]
+    story.exit(story.label(job.id), choose.choice((0, 0, 1)))

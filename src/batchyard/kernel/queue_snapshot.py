@@ -8,8 +8,8 @@ could run, keeps its place in it, though others start before it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from heapq import heappop, heappush, merge, nsmallest
+from collections.abc import Iterator
+from heapq import merge, nsmallest
 from itertools import islice
 
 import msgspec
@@ -23,8 +23,6 @@ from batchyard.shapes import batch as shapes
 
 FRONT = 100
 TOP_SHARES = 20
-
-Entry = tuple[int, int, Job]
 
 
 class AtTheFront(msgspec.Struct, frozen=True):
@@ -40,23 +38,12 @@ class AtTheFront(msgspec.Struct, frozen=True):
 def front_of_queue(queue: JobQueue, account: Account) -> list[AtTheFront]:
     """The first 100 RUNNABLE jobs of the queue."""
     aside = nsmallest(FRONT, ((*fifo.place(job), job) for job in queue.unplaceable.values()))
-    entries = merge(*map(_in_order, (queue.waiting, *queue.lines.values())), aside)
+    entries = merge(*map(fifo.in_order, (queue.waiting, *queue.lines.values())), aside)
     runnable = (each for entry in entries if fifo.waits(entry[2]) for each in _runnable(queue, entry, account))
     return list(islice(runnable, FRONT))
 
 
-def _in_order(heap: Sequence[Entry]) -> Iterator[Entry]:
-    """The entries of a heap, the first first, looking no further than is asked for."""
-    following = [(heap[0], 0)] if heap else []
-    while following:
-        entry, index = heappop(following)
-        yield entry
-        for child in (2 * index + 1, 2 * index + 2):
-            if child < len(heap):
-                heappush(following, (heap[child], child))
-
-
-def _runnable(queue: JobQueue, entry: Entry, account: Account) -> Iterator[AtTheFront]:
+def _runnable(queue: JobQueue, entry: fifo.Entry, account: Account) -> Iterator[AtTheFront]:
     rank, seq, job = entry
     place, moved_at = queue.last_start
     if place > (rank, seq):

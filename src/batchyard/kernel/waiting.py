@@ -173,14 +173,14 @@ def consumable_reason(state: State, job: Job) -> Reason | None:
         return Reason(f"Needs {text}.", kind="CONSUMABLE_RESOURCE")
     mine = fifo.place(job)
     for name, _ in needs:
-        before = [entry for entry in job.queue.lines.get(name, ()) if entry[:2] < mine and fifo.waits(entry[2])]
-        if before:
-            first, count = min(before)[2], len(before)
-            quantity = dict(first.consumables or ())[name]
-            jobs = "1 job" if count == 1 else f"{count} jobs"
-            text = f"{jobs} of job queue {job.queue.name} before it; the first, {first.id}, needs {quantity}"
+        line = fifo.in_order(job.queue.lines.get(name, ()))
+        first = next((entry for entry in line if fifo.waits(entry[2])), None)
+        if first is not None and first[:2] < mine:
+            quantity = dict(first[2].consumables or ())[name]
             return Reason(
-                f"Needs consumable resource {name} after {text}, {_stock(state, name)}.", kind="CONSUMABLE_RESOURCE"
+                f"Needs consumable resource {name} after job {first[2].id}, which needs {quantity} of it,"
+                f" {_stock(state, name)}.",
+                kind="CONSUMABLE_RESOURCE",
             )
     return None
 

@@ -9,10 +9,14 @@ An array stands in the queue once, for all of its children that wait.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from heapq import heapify, heappop, heappush
 
 from batchyard.kernel.arrays import next_ready
 from batchyard.kernel.records import Job, JobQueue, Status
+
+Entry = tuple[int, int, Job]
+"""Rank, seq, job: what the heaps of a queue hold."""
 
 _RETRIED = 0
 _SUBMITTED = 1
@@ -81,6 +85,17 @@ def leave(queue: JobQueue, job: Job) -> None:
                     forget(other)
             heap[:] = [entry for entry in heap if waits(entry[2])]
             heapify(heap)
+
+
+def in_order(heap: Sequence[Entry]) -> Iterator[Entry]:
+    """The entries of a heap, the first first, looking no further than is asked for."""
+    following = [(heap[0], 0)] if heap else []
+    while following:
+        entry, index = heappop(following)
+        yield entry
+        for child in (2 * index + 1, 2 * index + 2):
+            if child < len(heap):
+                heappush(following, (heap[child], child))
 
 
 def jobs_ahead(queue: JobQueue, job: Job) -> int:
