@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from dockerd import docker_daemon
+from training import new_training_queue, payload, submit_training, trained, training_reached
 
 from server_process import ServerProcess
 from waiting import until
@@ -120,3 +121,37 @@ def test_a_container_outlives_a_killed_server(docker_server: ServerProcess, tmp_
     job = ended(batch, job_id)
     assert (len(job["attempts"]), job["container"]["exitCode"]) == (1, 5)
     assert read_log(job) == ["begun", "done"]
+
+
+def test_a_training_job_in_containers(batch: Any, docker_server: ServerProcess) -> None:
+    queue = new_training_queue(batch)
+    script = "cat /opt/ml/input/config/hyperparameters.json > /opt/ml/model/$TRAINING_JOB_NAME; hostname >> /opt/ml/model/hosts"
+    job = trained(
+        batch, submit_training(batch, queue, payload(script, image=IMAGE, instances=2, HyperParameters={"epochs": "3"}))
+    )
+    assert (job["status"], job["statusReason"]) == ("SUCCEEDED", "Received status from SageMaker: Completed")
+    name = job["latestAttempt"]["serviceResourceId"]["value"].rpartition("/")[2]
+    model = docker_server.data_dir / "training" / job["jobId"] / "1" / "model"
+    assert (model / name).read_text() == '{"epochs": "3"}'
+    assert len(set((model / "hosts").read_text().split())) == 2
+
+
+def test_a_training_job_without_an_entry_point_runs_the_image_s_own_with_train(batch: Any) -> None:
+    algorithm = {"TrainingImage": IMAGE, "TrainingInputMode": "File"}
+    job = trained(batch, submit_training(batch, new_training_queue(batch), payload(AlgorithmSpecification=algorithm)))
+    assert job["status"] == "FAILED"
+    assert job["statusReason"].startswith("Received status from SageMaker: ClientError: CannotStartContainerError: ")
+    assert '"train": executable file not found' in job["statusReason"]
+
+
+def test_a_training_job_s_failure_file_survives_a_killed_server(docker_server: ServerProcess) -> None:
+    batch = docker_server.client("batch")
+    script = "until test -e /opt/ml/model/go; do sleep 0.05; done; echo out of luck > /opt/ml/output/failure; exit 3"
+    job_id = submit_training(batch, new_training_queue(batch), payload(script, image=IMAGE))
+    training_reached(batch, job_id, "RUNNING")
+    docker_server.kill()
+    (docker_server.data_dir / "training" / job_id / "1" / "model" / "go").touch()
+    docker_server.start()
+    job = trained(batch, job_id)
+    assert job["statusReason"] == "Received status from SageMaker: AlgorithmError: out of luck, exit code: 3"
+    assert len(job["attempts"]) == 1

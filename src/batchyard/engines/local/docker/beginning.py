@@ -263,8 +263,8 @@ def make_folders(files: Files) -> None:
     for mount in files.mounts.values():
         folder = Path(mount.folder)
         try:
-            if not mount.read_only and not folder.exists():
-                folder.mkdir(parents=True)
+            if not mount.read_only and not folder.is_dir():
+                folder.mkdir(parents=True, exist_ok=True)
                 folder.chmod(FOR_ALL)
         except OSError as error:
             text = f"the folder {folder} can't be made: {error.strerror}"
