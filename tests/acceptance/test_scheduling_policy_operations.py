@@ -52,6 +52,17 @@ def test_a_life(server: ServerProcess, batch: Any) -> None:
     assert batch.describe_scheduling_policies(arns=[arn])["schedulingPolicies"] == []
 
 
+def test_a_policy_of_quota_shares(batch: Any) -> None:
+    quota = {"idleResourceAssignmentStrategy": "FIFO"}
+    arn = new_policy(batch, quotaSharePolicy=quota)
+    batch.update_scheduling_policy(arn=arn, quotaSharePolicy=quota)
+    [found] = batch.describe_scheduling_policies(arns=[arn])["schedulingPolicies"]
+    assert found["quotaSharePolicy"] == quota
+    assert "fairsharePolicy" not in found
+    text = refused(batch.update_scheduling_policy, arn=arn, fairsharePolicy=FAIR)
+    assert "A quotaSharePolicy cannot be changed to a fairsharePolicy" in text
+
+
 def test_listing_by_pages_while_policies_come_and_go(batch: Any) -> None:
     arns = [new_policy(batch) for _ in range(5)]
     seen: list[str] = []

@@ -66,6 +66,7 @@ def test_what_the_jobs_use(batch: Any, gate: Gate) -> None:
     queue, fifo = new_queue(batch, environment, schedulingPolicyArn=policy), new_queue(batch, environment)
     idle = batch.get_job_queue_snapshot(jobQueue=queue)["queueUtilization"]
     assert idle["totalCapacityUsage"] == [{"capacityUnit": "VCPU", "quantity": 0.0}]
+    assert idle["lastUpdatedAt"] > 1_700_000_000_000
     assert idle["fairshareUtilization"] == {"activeShareCount": 0, "topCapacityUtilization": []}
     definition = register(batch, gate.script)
     for share in ("red", "blue"):

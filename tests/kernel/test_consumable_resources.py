@@ -455,13 +455,21 @@ class TestRandomLives:
     """Whatever happens, the figures add up and nobody waits for what is there: the invariants are checked after every step."""
 
     @pytest.mark.parametrize("seed", range(25))
-    def test_everybody_runs_in_the_end(self, seed: int) -> None:
+    def test_everybody_runs_in_the_end(self, seed: int, tmp_path: Path) -> None:
         choose = random.Random(seed)
-        story = Story(vcpus=choose.choice((1, 3, 16)))
+        store = Store(tmp_path / "state.sqlite")
+        store.open()
+        loop = asyncio.new_event_loop()
+        story = Story(
+            vcpus=choose.choice((1, 3, 16)), save=lambda effects: loop.run_until_complete(store.save(effects))
+        )
         story.queue("other", ["ce"], priority=choose.choice((0, 5)))
         names = ("red", "green", "blue")
         for number in range(120):
             _anything(story, choose, names, number)
+            if choose.random() < 0.05:
+                with store.load() as loaded:
+                    story.restart(loaded)
         for name in names:
             if name not in story.kernel.state.consumable_resources:
                 story.tell(creation(name, 0, uuid="last"))
@@ -471,6 +479,8 @@ class TestRandomLives:
         story.given("start"), story.given("stop")
         story.over()
         assert all(queue.lines == {} for queue in story.kernel.state.queues.values())
+        store.close()
+        loop.close()
 
 
 def _anything(story: Story, choose: random.Random, names: tuple[str, ...], number: int) -> None:
