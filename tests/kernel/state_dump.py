@@ -25,6 +25,7 @@ _CONSTANT = (
     "timeout",
     "share",
     "priority",
+    "service",
     "consumables",
 )
 _CHANGING = ("status", "status_reason", "attempt", "attempts", "started_at", "stopped_at", "cancelled", "terminated")
@@ -45,6 +46,11 @@ def dump_state(state: State, *, exact: bool = False) -> dict[str, Any]:
             for name, resource in state.consumable_resources.items()
         },
         "scheduling policies": {name: _plain(policy) for name, policy in state.scheduling_policies.items()},
+        "service environments": {
+            name: [_plain(environment.detail), dict(environment.used)]
+            for name, environment in state.service_environments.items()
+        },
+        "submission tokens": _plain(list(state.submission_tokens.values())),
         "queues": {name: _dump_queue(queue, exact) for name, queue in state.queues.items()},
         "instances": {
             name: [_plain(instance.capacity), _plain(instance.used), [job.id for job in instance.line]]
@@ -56,7 +62,10 @@ def dump_state(state: State, *, exact: bool = False) -> dict[str, Any]:
         dump["deadlines"] = list(state.deadlines)
         dump["effects"] = sorted(state.effects.jobs), sorted(state.effects.created), len(state.effects.transitions)
         dump["newcomers"] = len(state.newcomers)
-        dump["due"] = [resource.due for resource in (*state.environments.values(), *state.queues.values())]
+        dump["due"] = [
+            resource.due
+            for resource in (*state.environments.values(), *state.service_environments.values(), *state.queues.values())
+        ]
     return dump
 
 

@@ -241,10 +241,18 @@ class Story:
         for label in labels:
             self.observe(TaskStarted(self._task(label), self.now))
 
-    def exit(self, label: str, code: int | None = 0, reason: str | None = None, *, started: bool = True) -> None:
+    def exit(
+        self,
+        label: str,
+        code: int | None = 0,
+        reason: str | None = None,
+        *,
+        started: bool = True,
+        message: str | None = None,
+    ) -> None:
         """The task ends; `started`: it did run (the engine may tell so only now)."""
         task_id = self._ends(label)
-        self.observe(TaskExited(task_id, self.now, code, reason, self.now if started else None))
+        self.observe(TaskExited(task_id, self.now, code, reason, self.now if started else None, message))
 
     def run(self, *labels: str, code: int = 0) -> None:
         """The tasks begin, and a second later they end."""
@@ -308,13 +316,15 @@ class Story:
         self._commit(effects)
         for start in effects.start:
             assert start.job.task is not None
-            assert start.job.task.id == start.task_id
+            assert start.task_id in dict(start.job.task.in_force)
             again = start.task_id in self._may_restart
             self._may_restart.discard(start.task_id)
             assert again or start.job.seq in effects.jobs, "a start whose row is not in the same commit"
             assert self._started[start.task_id] == 0, "an attempt is started twice"
             self._started[start.task_id] += 1
             label = f"{self.label(start.job.id)}#{start.attempt}"
+            if start.job.task.nodes is not None:
+                label += f"/{1 + [node.id for node in start.job.task.nodes].index(start.task_id)}"
             self._in_force[start.task_id] = label
             self._orders.append(f"start {label}")
         for stop in effects.stop:
@@ -338,10 +348,18 @@ class Story:
         self.waits += effects.waits
 
     def _task(self, label: str) -> str:
-        found = self.kernel.state.find(self.id(label))
-        assert found is not None, f"{label} is not held"
-        assert found[0].task is not None, f"{label} has no task"
-        return found[0].task.id
+        """The engine's id of a job's task; `J/2` is the second of several."""
+        job_label, _, node = label.partition("/")
+        job = self.kernel.state.jobs.get(self.id(job_label)) if node else None
+        if job is None:
+            found = self.kernel.state.find(self.id(job_label))
+            assert found is not None, f"{label} is not held"
+            job = found[0]
+        assert job.task is not None, f"{label} has no task"
+        if node:
+            assert job.task.nodes is not None
+            return job.task.nodes[int(node) - 1].id
+        return job.task.id
 
     def _ends(self, label: str) -> str:
         task_id = self._task(label)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from service_story import create, limits, queue, update
 from story import ACCOUNT, Story
 
 from batchyard.kernel.commands import (
     ChangeTags,
-    CreateJobQueue,
-    CreateServiceEnvironment,
     DeleteServiceEnvironment,
     UpdateJobQueue,
     UpdateServiceEnvironment,
@@ -19,38 +18,6 @@ from batchyard.kernel.tagging import tags_of
 from batchyard.shapes import batch as shapes
 
 ARN = ACCOUNT.arn("service-environment/se")
-
-
-def limits(**units: int) -> list[shapes.CapacityLimit]:
-    """`NUM_INSTANCES=4`; for an instance type `ml_m5_large=4`."""
-    return [
-        shapes.CapacityLimit(max_capacity=most, capacity_unit=unit.replace("ml_m5_", "ml.m5."))
-        for unit, most in units.items()
-    ]
-
-
-def create(name: str = "se", given: list[shapes.CapacityLimit] | None = None, **more: Any) -> CreateServiceEnvironment:
-    return CreateServiceEnvironment(
-        shapes.CreateServiceEnvironmentRequest(
-            service_environment_name=name,
-            service_environment_type="SAGEMAKER_TRAINING",
-            capacity_limits=limits(NUM_INSTANCES=2) if given is None else given,
-            **more,
-        )
-    )
-
-
-def update(**more: Any) -> UpdateServiceEnvironment:
-    return UpdateServiceEnvironment(shapes.UpdateServiceEnvironmentRequest(service_environment="se", **more))
-
-
-def queue(*names: str, name: str = "training", **more: Any) -> CreateJobQueue:
-    order = [shapes.ServiceEnvironmentOrder(order=n, service_environment=each) for n, each in enumerate(names, 1)]
-    return CreateJobQueue(
-        shapes.CreateJobQueueRequest(
-            job_queue_name=name, priority=1, **{"service_environment_order": order or None, **more}
-        )
-    )
 
 
 @pytest.fixture
