@@ -22,6 +22,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.model import OperationModel
 from response_shapes import complaints_about, watch
+from training import INSTANCE_TYPE, new_service_environment, new_training_queue, payload, submit_training
 
 from compatibility.cli_scenario import STEPS
 from compatibility.random_requests import RandomRequests
@@ -168,6 +169,8 @@ def a_small_world(server: ServerProcess) -> tuple[list[str], dict[str, list[dict
     array = submit(batch, definitions[0], queue=queue, arrayProperties={"size": 3})
     policies = {name: batch.create_scheduling_policy(name=name, **policy)["arn"] for name, policy in POLICIES.items()}
     kept = {"region": server.region, "account": server.account_id, "job": job, "array": array, **policies}
+    training_queue = new_training_queue(batch)
+    kept["service-job"] = submit_training(batch, training_queue, payload())
     kept["share"] = server.arn("job-queue/training/quota-share/mine")
     examples: dict[str, list[dict[str, Any]]] = {}
     for step in STEPS:
@@ -178,7 +181,7 @@ def a_small_world(server: ServerProcess) -> tuple[list[str], dict[str, list[dict
     steady = {"jobName": "steady", "jobQueue": new_queue(batch, name="steady"), "jobDefinition": "steady"}
     register(batch, name="steady", parameters={"x": "y"})
     examples["SubmitJob"] += [{**request, **steady} for request in examples["SubmitJob"]]
-    training = {"jobName": "steady", "jobQueue": training_queue(batch, new_service_environment(batch))}
+    training = {"jobName": "steady", "jobQueue": training_queue}
     examples["SubmitServiceJob"] += [
         {name: value for name, value in {**request, **training}.items() if name not in NEEDS_A_POLICY}
         for request in examples["SubmitServiceJob"]
@@ -341,45 +344,18 @@ def jobs_by_consumable_resource(batch: Any, queue: str) -> Listing:
     )
 
 
-def new_service_environment(batch: Any, unit: str = "NUM_INSTANCES") -> str:
-    """A service environment that is VALID; returns its name."""
-    name = new_name("training")
-    batch.create_service_environment(
-        serviceEnvironmentName=name,
-        serviceEnvironmentType="SAGEMAKER_TRAINING",
-        capacityLimits=[{"maxCapacity": 4, "capacityUnit": unit}],
-    )
-
-    def valid() -> bool:
-        [found] = batch.describe_service_environments(serviceEnvironments=[name])["serviceEnvironments"]
-        return found["status"] == "VALID"
-
-    until(valid, f"service environment {name}")
-    return name
-
-
-def training_queue(batch: Any, environment: str, **more: Any) -> str:
-    order = [{"order": 1, "serviceEnvironment": environment}]
-    name = new_name("training")
-    batch.create_job_queue(
-        jobQueueName=name, priority=1, jobQueueType="SAGEMAKER_TRAINING", serviceEnvironmentOrder=order, **more
-    )
-    until(lambda: batch.describe_job_queues(jobQueues=[name])["jobQueues"][0]["status"] == "VALID", name)
-    return name
-
-
 def quota_shares(batch: Any) -> Listing:
     policy = batch.create_scheduling_policy(
         name=new_name("quota"), quotaSharePolicy={"idleResourceAssignmentStrategy": "FIFO"}
     )["arn"]
-    queue = training_queue(batch, new_service_environment(batch, "ml.m5.large"), schedulingPolicyArn=policy)
+    queue = new_training_queue(batch, new_service_environment(batch, unit=INSTANCE_TYPE), schedulingPolicyArn=policy)
 
     def add() -> None:
         name = new_name("share")
         batch.create_quota_share(
             quotaShareName=name,
             jobQueue=queue,
-            capacityLimits=[{"maxCapacity": 1, "capacityUnit": "ml.m5.large"}],
+            capacityLimits=[{"maxCapacity": 1, "capacityUnit": INSTANCE_TYPE}],
             resourceSharingConfiguration={"strategy": "RESERVE"},
             preemptionConfiguration={"inSharePreemption": "DISABLED"},
         )
@@ -388,19 +364,15 @@ def quota_shares(batch: Any) -> Listing:
 
 
 def service_jobs(batch: Any) -> Listing:
-    queue = training_queue(batch, new_service_environment(batch))
-    [payload] = {step.request["serviceRequestPayload"] for step in STEPS if "serviceRequestPayload" in step.request}
+    queue = new_training_queue(batch)
     filters = [{"name": "JOB_NAME", "values": ["train*"]}]
-
-    def add() -> None:
-        batch.submit_service_job(
-            jobName=new_name("train"),
-            jobQueue=queue,
-            serviceJobType="SAGEMAKER_TRAINING",
-            serviceRequestPayload=payload,
-        )
-
-    return Listing("list_service_jobs", "jobSummaryList", "jobId", {"jobQueue": queue, "filters": filters}, add)
+    return Listing(
+        "list_service_jobs",
+        "jobSummaryList",
+        "jobId",
+        {"jobQueue": queue, "filters": filters},
+        lambda: submit_training(batch, queue, payload(), jobName=new_name("train")),
+    )
 
 
 MOST_ADDED = 12

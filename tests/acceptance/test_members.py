@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from training import new_training_queue, payload, settled_service_environment, submit_training, trained
+
 from server_process import ServerProcess
 from work import (
     container,
@@ -139,3 +141,40 @@ class TestJobs:
         assert found["consumableResourceProperties"] == needs
         assert found["quantity"] == 2
         batch.terminate_job(jobId=job, reason="enough")
+
+
+class TestServiceEnvironments:
+    def test_answers_name_the_environment(self, server: ServerProcess, batch: Any) -> None:
+        name = new_name("training")
+        created = batch.create_service_environment(
+            serviceEnvironmentName=name,
+            serviceEnvironmentType="SAGEMAKER_TRAINING",
+            capacityLimits=[{"maxCapacity": 1, "capacityUnit": "NUM_INSTANCES"}],
+        )
+
+        settled_service_environment(batch, name)
+        updated = batch.update_service_environment(serviceEnvironment=name, state="DISABLED")
+        for answer in (created, updated):
+            assert answer["serviceEnvironmentName"] == name
+            assert answer["serviceEnvironmentArn"] == server.arn(f"service-environment/{name}")
+
+
+class TestSnapshots:
+    def test_say_how_old_they_are(self, batch: Any) -> None:
+        queue = new_queue(batch, new_environment(batch, state="DISABLED"))
+        earlier = batch.get_job_queue_snapshot(jobQueue=queue)
+        submit(batch, register(batch), queue=queue)
+        later = batch.get_job_queue_snapshot(jobQueue=queue)
+        for part in ("frontOfQueue", "queueUtilization"):
+            assert 0 < earlier[part]["lastUpdatedAt"] <= later[part]["lastUpdatedAt"]
+        assert (len(earlier["frontOfQueue"]["jobs"]), len(later["frontOfQueue"]["jobs"])) == (0, 1)
+
+
+class TestServiceJobs:
+    def test_say_when_they_were_ended(self, batch: Any) -> None:
+        job = submit_training(batch, new_training_queue(batch), payload("sleep 600"))
+        assert "stoppedAt" not in batch.describe_service_job(jobId=job)
+        batch.terminate_service_job(jobId=job, reason="enough")
+        ended = trained(batch, job)
+        assert ended["stoppedAt"] >= ended["createdAt"]
+        assert ended["isTerminated"] is True

@@ -429,7 +429,8 @@ RESOURCES = [
     ),
     Step("UpdateSchedulingPolicy", {"arn": "{fair}", "fairsharePolicy": FAIR_SHARE}),
     Step("UpdateSchedulingPolicy", {"arn": "{quota}", "quotaSharePolicy": {"idleResourceAssignmentStrategy": "FIFO"}}),
-    Step("DescribeSchedulingPolicies", {"arns": ["{fair}", "{quota}"]}),
+    Step("CreateSchedulingPolicy", {"name": "fair-too"}, keep={"fair-too": "arn"}),
+    Step("DescribeSchedulingPolicies", {"arns": ["{fair}", "{fair-too}"]}),
     Step("ListSchedulingPolicies", {"maxResults": 1}, keep={"policies-token": "nextToken"}),
     Step("ListSchedulingPolicies", {"maxResults": 1, "nextToken": "{policies-token}"}),
     Step(
@@ -573,10 +574,10 @@ QUEUES = [
     Step(
         "UpdateJobQueue",
         {
-            "jobQueue": "{training-queue}",
-            "serviceEnvironmentOrder": [{"order": 1, "serviceEnvironment": "training"}],
+            "jobQueue": "{plain-training-queue}",
+            "serviceEnvironmentOrder": [{"order": 1, "serviceEnvironment": "counted"}],
         },
-        settle=("queue", "{training-queue}"),
+        settle=("queue", "{plain-training-queue}"),
     ),
     Step("DescribeJobQueues", {"jobQueues": [], "maxResults": 1}, keep={"queues-token": "nextToken"}),
     Step("DescribeJobQueues", {"maxResults": 1, "nextToken": "{queues-token}"}),
