@@ -424,8 +424,9 @@ def order_stop(state: State, job: Job) -> None:
     """Orders the end of all tasks of an attempt."""
     assert job.task is not None
     for task_id, instance_id in job.task.in_force:
-        engine = state.instances[instance_id].engine
-        state.effects.stop.append(Stop(engine, task_id, stop_grace(state, job)))
+        instance = state.instances.get(instance_id)
+        if instance is not None:  # What an engine that is no more had is lost anyhow.
+            state.effects.stop.append(Stop(instance.engine, task_id, stop_grace(state, job)))
 
 
 def stop_grace(state: State, job: Job) -> float:

@@ -87,7 +87,8 @@ class TrainingJob(_Pascal, kw_only=True):
 
 
 _decode = msgspec.json.Decoder(TrainingJob).decode
-_INSTANCE_TYPE = re.compile(r"ml\.([a-z]+)[a-z0-9-]*\.(?:(medium|large)|([0-9]*)xlarge)\Z")
+INSTANCE_TYPE = re.compile(r"ml\.([a-z]{1,8})[a-z0-9-]{0,20}\.(?:(medium|large)|([0-9]{0,3})xlarge)\Z")
+"""As `ml.m5.large`: family and size."""
 _MEMORY_PER_VCPU = {"c": 2, "m": 4, "t": 4, "g": 4, "r": 8, "p": 8, "trn": 8}
 """GiB, by the letters that a family begins with."""
 _HASH_DIGITS = 10
@@ -103,7 +104,7 @@ def read_payload(payload: str) -> TrainingJob:
         raise Refusal(f"serviceRequestPayload is not a valid CreateTrainingJob request: {error}") from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise Refusal(f"serviceRequestPayload is not valid JSON: {error}") from None
-    if not _INSTANCE_TYPE.match(training.resource_config.instance_type):
+    if not INSTANCE_TYPE.match(training.resource_config.instance_type):
         raise Refusal(
             "serviceRequestPayload: ResourceConfig.InstanceType must be a SageMaker instance type such as ml.m5.large, got"
             f" {training.resource_config.instance_type!r}"
@@ -133,7 +134,7 @@ def channel_folder(channel: Channel) -> str:
 def instance_resources(instance_type: str, count: int, machine: Resources | None) -> Resources:
     """What one instance gets: the vCPUs and the memory of its type, but with all instances of the job together no more than
     the machine has. Instances have no GPUs, since this machine offers none."""
-    match = _INSTANCE_TYPE.match(instance_type)
+    match = INSTANCE_TYPE.match(instance_type)
     assert match is not None
     family, small, factor = match.groups()
     vcpus = 2 if small else 4 * int(factor or 1)
