@@ -33,6 +33,7 @@ from work import container, new_environment, new_name, new_queue, refused, regis
 
 REQUESTS = int(os.environ.get("BATCHYARD_TEST_REQUESTS", "20000"))
 SEED = 20161208
+CHANGES_NOTHING = ("Describe", "List", "Get")
 NEEDS_A_POLICY = ("shareIdentifier", "quotaShareName", "preemptionConfiguration", "schedulingPriority")
 POLICIES: dict[str, dict[str, Any]] = {
     "fair": {"fairsharePolicy": {}},
@@ -79,13 +80,15 @@ class TestRandomRequests:
                     learn(known, json.loads(body))
                 else:
                     assert json.loads(body)["message"], text
-                    assert commits.count() == before or changes_nothing(wire, commits, operation, members), text
-        there = [each.name for each in account.operations if each.name not in account.missing_operations]
-        assert all(answers[name, 200] for name in there), sorted(name for name in there if not answers[name, 200])
-        assert all(answers[name, 400] for name in there), sorted(name for name in there if not answers[name, 400])
+                    if not operation.name.startswith(CHANGES_NOTHING):
+                        wire.pass_a_round()
+                        assert commits.count() == before or changes_nothing(wire, commits, operation, members), text
         remembered = everything(account, quiet_server)
         quiet_server.restart()
         assert everything(account, quiet_server) == remembered, "the server remembers what it has not stored"
+        there = [each.name for each in account.operations if each.name not in account.missing_operations]
+        assert all(answers[name, 200] for name in there), sorted(name for name in there if not answers[name, 200])
+        assert all(answers[name, 400] for name in there), sorted(name for name in there if not answers[name, 400])
 
 
 def changes_nothing(wire: Wire, commits: Commits, operation: OperationModel, members: Any) -> bool:
@@ -95,6 +98,7 @@ def changes_nothing(wire: Wire, commits: Commits, operation: OperationModel, mem
     def refused_in_quiet() -> bool:
         before = commits.count()
         status, _ = wire.send(operation, members)
+        wire.pass_a_round()
         return status != 200 and commits.count() == before
 
     try:
@@ -108,6 +112,7 @@ class Wire:
 
     def __init__(self, server: ServerProcess) -> None:
         self._server = server
+        self._question = server.client("batch").meta.service_model.operation_model("DescribeJobQueues")
         credentials = Credentials(server.connection["access_key_id"], server.connection["secret_access_key"])
         self._signer = SigV4Auth(credentials, "batch", server.region)
         self._connection = http.client.HTTPConnection(urlsplit(server.endpoint).netloc, timeout=60)
@@ -127,6 +132,11 @@ class Wire:
         self._connection.request(method, path, body, dict(request.headers.items()))
         response = self._connection.getresponse()
         return response.status, response.read()
+
+    def pass_a_round(self) -> None:
+        """Returns when whatever the server was about to store is stored: a refusal may be answered before that."""
+        status, _ = self.send(self._question, {})
+        assert status == 200
 
     def close(self) -> None:
         self._connection.close()
@@ -176,7 +186,8 @@ def a_small_world(server: ServerProcess) -> tuple[list[str], dict[str, list[dict
     for step in STEPS:
         text = json.dumps(step.request)
         for name, value in kept.items():
-            text = text.replace(f"{{{name}}}", value)
+            if not (name == "service-job" and step.operation.startswith("Terminate")):
+                text = text.replace(f"{{{name}}}", value)
         examples.setdefault(step.operation, []).append(json.loads(text))
     steady = {"jobName": "steady", "jobQueue": new_queue(batch, name="steady"), "jobDefinition": "steady"}
     register(batch, name="steady", parameters={"x": "y"})
