@@ -32,6 +32,8 @@ from waiting import until
 from work import container, new_environment, new_name, new_queue, refused, register, submit
 
 REQUESTS = int(os.environ.get("BATCHYARD_TEST_REQUESTS", "20000"))
+ENOUGH = 10_000
+"""For every operation to accept a request and to refuse one."""
 SEED = 20161208
 CHANGES_NOTHING = ("Describe", "List", "Get")
 NEEDS_A_POLICY = ("shareIdentifier", "quotaShareName", "preemptionConfiguration", "schedulingPriority")
@@ -87,8 +89,8 @@ class TestRandomRequests:
         quiet_server.restart()
         assert everything(account, quiet_server) == remembered, "the server remembers what it has not stored"
         there = [each.name for each in account.operations if each.name not in account.missing_operations]
-        assert all(answers[name, 200] for name in there), sorted(name for name in there if not answers[name, 200])
-        assert all(answers[name, 400] for name in there), sorted(name for name in there if not answers[name, 400])
+        for status in (200, 400) if REQUESTS >= ENOUGH else ():
+            assert all(answers[name, status] for name in there), (status, answers)
 
 
 def changes_nothing(wire: Wire, commits: Commits, operation: OperationModel, members: Any) -> bool:
