@@ -127,6 +127,7 @@ def _dump_queue(queue: JobQueue, exact: bool) -> dict[str, Any]:
         "detail": _plain(queue.detail),
         "unfinished": queue.unfinished,
         "shares": queue.shares,
+        "quota shares": {name: _plain(share.detail) for name, share in queue.quota_shares.items()},
         "line": sorted(line),
     }
     if exact:

@@ -108,6 +108,18 @@ class UpdateServiceJob(msgspec.Struct, frozen=True):
     scheduling_priority: int
 
 
+class CreateQuotaShare(msgspec.Struct, frozen=True):
+    request: shapes.CreateQuotaShareRequest
+
+
+class UpdateQuotaShare(msgspec.Struct, frozen=True):
+    request: shapes.UpdateQuotaShareRequest
+
+
+class DeleteQuotaShare(msgspec.Struct, frozen=True):
+    arn: str
+
+
 class CreateConsumableResource(msgspec.Struct, frozen=True):
     request: shapes.CreateConsumableResourceRequest
     uuid: str
@@ -152,6 +164,9 @@ Command = (
     | SubmitServiceJob
     | TerminateServiceJob
     | UpdateServiceJob
+    | CreateQuotaShare
+    | UpdateQuotaShare
+    | DeleteQuotaShare
     | CreateConsumableResource
     | UpdateConsumableResource
     | DeleteConsumableResource

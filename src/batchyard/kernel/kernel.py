@@ -29,6 +29,7 @@ from batchyard.kernel.messages import (
 from batchyard.kernel.ordering import fifo, lines
 from batchyard.kernel.placement import find_place
 from batchyard.kernel.queues import complete_queues, queues_due
+from batchyard.kernel.quota_shares import complete_quota_shares, quota_shares_due
 from batchyard.kernel.records import HeadWait, Instance, Job, JobQueue, Resources, Status
 from batchyard.kernel.service_environments import complete_service_environments, service_environments_due
 from batchyard.kernel.service_placement import find_gang
@@ -96,6 +97,7 @@ class Kernel:
         complete_environments(state, now)
         complete_service_environments(state, now)
         complete_queues(state, now)
+        complete_quota_shares(state, now)
         while state.deadlines and state.deadlines[0][0] <= now:
             lifecycle.time_out(state, heappop(state.deadlines)[1])
         self._recall_standing_lines(now)
@@ -206,7 +208,12 @@ class Kernel:
         state = self.state
         if self._unfinished_round:
             return now
-        times = [*environments_due(state), *service_environments_due(state), *queues_due(state)]
+        times = [
+            *environments_due(state),
+            *service_environments_due(state),
+            *queues_due(state),
+            *quota_shares_due(state),
+        ]
         if state.deadlines:
             times.append(state.deadlines[0][0])
         times += [

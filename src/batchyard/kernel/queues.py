@@ -14,6 +14,7 @@ from batchyard.kernel.commands import CreateJobQueue, DeleteJobQueue, UpdateJobQ
 from batchyard.kernel.compute_resources import architectures_of
 from batchyard.kernel.environments import find_environment
 from batchyard.kernel.identifiers import NAME
+from batchyard.kernel.quota_shares import forget_shares
 from batchyard.kernel.records import ComputeEnvironment, JobQueue
 from batchyard.kernel.refusal import Refusal
 from batchyard.kernel.scheduling_policies import find_policy, policy_of
@@ -48,8 +49,11 @@ def create_queue(state: State, command: CreateJobQueue, now: int) -> shapes.Crea
     _check_kind_of_order(request.job_queue_type, request.compute_environment_order, service_order)
     if request.scheduling_policy_arn:
         _check_policy(state, request.scheduling_policy_arn)
+    quota = _has_quota_shares(state, request.scheduling_policy_arn)
+    if quota and not service_order:
+        raise Refusal(f"A quotaSharePolicy can only be used with job queues of type {SERVICE_TYPE}")
     order = [] if service_order else _checked_order(state, request.compute_environment_order or [])
-    service_order = checked_order(state, service_order) if service_order else []
+    service_order = checked_order(state, service_order, name, quota=quota) if service_order else []
     if order and request.job_queue_type not in (None, _type_of(state, order)):
         raise Refusal(
             f"A job queue with these compute environments has the type {_type_of(state, order)}, not {request.job_queue_type}"
@@ -93,6 +97,11 @@ def _check_policy(state: State, arn: str) -> shapes.SchedulingPolicyDetail:
     if policy is None:
         raise Refusal(f"SchedulingPolicy {arn} not found.")
     return policy
+
+
+def _has_quota_shares(state: State, policy_arn: str | None) -> bool:
+    policy = find_policy(state, policy_arn or "")
+    return policy is not None and policy.quota_share_policy is not None
 
 
 def _check_new_policy(state: State, queue: JobQueue, arn: str) -> None:
@@ -197,7 +206,12 @@ def update_queue(state: State, command: UpdateJobQueue, now: int) -> shapes.Upda
     if request.scheduling_policy_arn:
         given["scheduling_policy_arn"] = request.scheduling_policy_arn
     if request.service_environment_order:
-        given["service_environment_order"] = checked_order(state, request.service_environment_order)
+        given["service_environment_order"] = checked_order(
+            state,
+            request.service_environment_order,
+            queue.name,
+            quota=_has_quota_shares(state, queue.detail.scheduling_policy_arn),
+        )
     if request.compute_environment_order:
         order = given["compute_environment_order"] = _checked_order(state, request.compute_environment_order)
         given["job_queue_type"] = _type_of(state, order)
@@ -244,6 +258,7 @@ def complete_queues(state: State, now: int) -> None:
         if queue.detail.status == "DELETING":
             if queue.unfinished == 0:
                 del state.queues[queue.name]
+                forget_shares(state, queue)
                 state.effects.resources[KIND, queue.name] = None
             continue
         queue.due = None

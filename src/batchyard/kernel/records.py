@@ -145,6 +145,28 @@ class ServiceEnvironment(msgspec.Struct, kw_only=True):
             del self.used[service.instance_type]
 
 
+class QuotaShare(msgspec.Struct, kw_only=True):
+    """A quota share: its public detail, and the queue that it is a part of."""
+
+    detail: shapes.DescribeQuotaShareResponse
+    queue: JobQueue
+    due: int | None = None
+
+    @property
+    def name(self) -> str:
+        return self.detail.quota_share_name or ""
+
+    @property
+    def key(self) -> str:
+        """What the store keeps it under: names are unique only within a queue."""
+        return f"{self.queue.name}/{self.name}"
+
+    @property
+    def unfinished(self) -> int:
+        """Its jobs that have not finished."""
+        return self.queue.shares.get(self.name, 0)
+
+
 Requirement = tuple[str, int]
 """A consumable resource, by name, and the quantity of it that one attempt takes."""
 
@@ -221,7 +243,8 @@ class JobQueue(msgspec.Struct, kw_only=True):
     unfinished: int = 0
     """Jobs of the queue that have not finished (an array counts once)."""
     shares: dict[str, int] = msgspec.field(default_factory=dict)
-    """Those of them with a share identifier, by identifier: the shares that are active."""
+    """Those of them with a share identifier, or in a quota share, by its name: the shares that are active."""
+    quota_shares: dict[str, QuotaShare] = msgspec.field(default_factory=dict)
     waiting: list[tuple[int, int, Job]] = msgspec.field(default_factory=list)
     """A heap of (rank, seq, job): see `ordering/fifo.py`."""
     last_start: tuple[tuple[int, int], int] = ((0, 0), 0)

@@ -6,7 +6,6 @@ asynchronous, as those of compute environments are.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import msgspec
@@ -14,16 +13,17 @@ import msgspec
 from batchyard.kernel import lifecycle
 from batchyard.kernel.commands import CreateServiceEnvironment, DeleteServiceEnvironment, UpdateServiceEnvironment
 from batchyard.kernel.identifiers import NAME
-from batchyard.kernel.records import ServiceEnvironment
+from batchyard.kernel.records import JobQueue, ServiceEnvironment
 from batchyard.kernel.refusal import Refusal
+from batchyard.kernel.scheduling_policies import policy_of
 from batchyard.kernel.service_placement import NUM_INSTANCES, used_in
 from batchyard.kernel.state import State
 from batchyard.kernel.tags import check_tags
+from batchyard.kernel.training import INSTANCE_TYPE
 from batchyard.shapes import batch as shapes
 
 KIND = "service-environment"
 MAXIMUM_LIMITS = 5
-INSTANCE_TYPE = re.compile(r"ml\.[a-z0-9-]{1,40}\.(medium|large|[0-9]{0,3}xlarge)\Z")
 
 
 def find_environment(state: State, name_or_arn: str) -> ServiceEnvironment | None:
@@ -92,6 +92,7 @@ def update_environment(
     }
     if request.capacity_limits is not None:
         _check_limits(request.capacity_limits)
+        _check_change_of_units(state, environment, request.capacity_limits)
     environment.detail = msgspec.structs.replace(environment.detail, **given, status="UPDATING")
     environment.due = now + 1
     save_environment(state, environment.detail)
@@ -99,6 +100,17 @@ def update_environment(
         service_environment_name=environment.name,
         service_environment_arn=environment.detail.service_environment_arn,
     )
+
+
+def _check_change_of_units(
+    state: State, environment: ServiceEnvironment, limits: Sequence[shapes.CapacityLimit]
+) -> None:
+    for queue in _queues_on(state, environment):
+        if _has_quota_shares(state, queue) and limits[0].capacity_unit == NUM_INSTANCES:
+            raise Refusal(
+                f"Job queue {queue.name} has a quota share policy, and needs limits for instance types, not for"
+                f" {NUM_INSTANCES}"
+            )
 
 
 def delete_environment(state: State, command: DeleteServiceEnvironment, now: int) -> None:
@@ -110,19 +122,17 @@ def delete_environment(state: State, command: DeleteServiceEnvironment, now: int
         raise Refusal("Cannot delete, resource is being modified", wrapped=False)
     if environment.detail.state != "DISABLED":
         raise Refusal("Cannot delete, state must be DISABLED", wrapped=False)
-    arn = environment.detail.service_environment_arn
-    for queue in state.queues.values():
-        if any(entry.service_environment == arn for entry in queue.detail.service_environment_order or ()):
-            raise Refusal("Cannot delete, found existing JobQueue relationship", wrapped=False)
+    if _queues_on(state, environment):
+        raise Refusal("Cannot delete, found existing JobQueue relationship", wrapped=False)
     environment.detail.status = "DELETING"
     environment.due = now + 1
     save_environment(state, environment.detail)
 
 
 def checked_order(
-    state: State, order: Sequence[shapes.ServiceEnvironmentOrder]
+    state: State, order: Sequence[shapes.ServiceEnvironmentOrder], queue: str, *, quota: bool
 ) -> list[shapes.ServiceEnvironmentOrder]:
-    """The `serviceEnvironmentOrder` of a queue, with the ARN. Raises `Refusal`."""
+    """The `serviceEnvironmentOrder` of the queue of this name, with the ARN. `quota`: it has quota shares. Raises `Refusal`."""
     if len(order) != 1:
         raise Refusal(f"A job queue must have exactly 1 service environment, got {len(order)}")
     named = order[0].service_environment
@@ -131,8 +141,40 @@ def checked_order(
         raise Refusal(f"Service Environment {named} does not exist", wrapped=False)
     if environment.detail.status not in ("VALID", "UPDATING"):
         raise Refusal(f"Service Environment {named} is not valid", wrapped=False)
+    _check_quota_management(state, environment, queue, quota)
     arn = environment.detail.service_environment_arn or ""
     return [shapes.ServiceEnvironmentOrder(order=order[0].order, service_environment=arn)]
+
+
+def _check_quota_management(state: State, environment: ServiceEnvironment, queue: str, quota: bool) -> None:
+    """Quota shares divide an environment by instance type, and have it for themselves (User Guide "Create quota management
+    resources")."""
+    name = environment.name
+    if quota and any(limit.capacity_unit == NUM_INSTANCES for limit in environment.detail.capacity_limits or ()):
+        raise Refusal(
+            f"A job queue with a quota share policy needs a service environment with limits for instance types; {name} has"
+            f" one for {NUM_INSTANCES}"
+        )
+    for other in _queues_on(state, environment):
+        if other.name != queue and (quota or _has_quota_shares(state, other)):
+            raise Refusal(
+                f"Service environment {name} serves job queue {other.name}; one that serves a job queue with a quota share"
+                " policy cannot serve another"
+            )
+
+
+def _queues_on(state: State, environment: ServiceEnvironment) -> list[JobQueue]:
+    arn = environment.detail.service_environment_arn
+    return [
+        queue
+        for queue in state.queues.values()
+        if any(entry.service_environment == arn for entry in queue.detail.service_environment_order or ())
+    ]
+
+
+def _has_quota_shares(state: State, queue: JobQueue) -> bool:
+    policy = policy_of(state, queue)
+    return policy is not None and policy.quota_share_policy is not None
 
 
 def service_environments_due(state: State) -> list[int]:

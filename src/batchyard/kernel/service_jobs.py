@@ -18,6 +18,7 @@ from batchyard.kernel.dependencies import Outlook
 from batchyard.kernel.identifiers import NAME, service_job_id_of
 from batchyard.kernel.job_requests import check_reason
 from batchyard.kernel.queues import find_queue
+from batchyard.kernel.quota_shares import check_quota_share
 from batchyard.kernel.records import Job, JobQueue, Kind, Resources, ServiceRequest
 from batchyard.kernel.refusal import Refusal
 from batchyard.kernel.retries import check_attempts
@@ -156,7 +157,8 @@ def _queue_for(state: State, request: shapes.SubmitServiceJobRequest) -> JobQueu
 
 
 def _checked_share(state: State, queue: JobQueue, request: shapes.SubmitServiceJobRequest) -> str | None:
-    """The share identifier. Which of `shareIdentifier` and `quotaShareName` a job has follows from its queue's policy."""
+    """The share identifier or the quota share. Which of `shareIdentifier` and `quotaShareName` a job has follows from its
+    queue's policy."""
     policy = policy_of(state, queue)
     quota = policy is not None and policy.quota_share_policy is not None
     if request.quota_share_name and not quota:
@@ -172,7 +174,7 @@ def _checked_share(state: State, queue: JobQueue, request: shapes.SubmitServiceJ
             raise Refusal(
                 f"quotaShareName is required: job queue {queue.detail.job_queue_arn} has a quota share policy."
             )
-        raise Refusal(f"Quota share {request.quota_share_name} not found.")
+        return check_quota_share(state, queue, request.quota_share_name)
     if policy is None and request.share_identifier:
         raise Refusal(
             f"shareIdentifier cannot be used: job queue {queue.detail.job_queue_arn} has no fair share scheduling policy."

@@ -23,6 +23,7 @@ from batchyard.kernel.records import (
     Job,
     JobQueue,
     Kind,
+    QuotaShare,
     Requirement,
     Resources,
     ServiceEnvironment,
@@ -93,6 +94,7 @@ class Snapshot(msgspec.Struct, kw_only=True):
     queues: list[shapes.JobQueueDetail]
     submission_tokens: list[SubmissionToken]
     scheduling_policies: list[shapes.SchedulingPolicyDetail]
+    quota_shares: list[shapes.DescribeQuotaShareResponse]
     consumable_resources: list[ConsumableResourceDetail]
     consumable_updates: list[AppliedUpdate]
     requirements: dict[int, tuple[Requirement, ...]]
@@ -117,6 +119,10 @@ def restore(state: State, snapshot: Snapshot, now: int) -> None:
     for queue in snapshot.queues:
         due = now if queue.status in ("CREATING", "UPDATING", "DELETING") else None
         state.queues[queue.job_queue_name or ""] = JobQueue(detail=queue, due=due)
+    for share in snapshot.quota_shares:
+        due = now if share.status in ("CREATING", "UPDATING", "DELETING") else None
+        queue_of = state.queues[(share.job_queue_arn or "").rpartition("/")[2]]
+        queue_of.quota_shares[share.quota_share_name or ""] = QuotaShare(detail=share, queue=queue_of, due=due)
     state.scheduling_policies = {policy.name or "": policy for policy in snapshot.scheduling_policies}
     for token in sorted(snapshot.submission_tokens, key=lambda token: token.at):
         state.submission_tokens[token.token] = token

@@ -11,6 +11,7 @@ from batchyard.kernel import (
     definition_registry,
     environments,
     queues,
+    quota_shares,
     scheduling_policies,
     service_environments,
 )
@@ -66,6 +67,9 @@ def _resource(state: State, arn: str) -> tuple[str, str, Tagged] | None:
     service_environment = service_environments.find_environment(state, arn)
     if service_environment is not None:
         return service_environments.KIND, service_environment.name, service_environment.detail
+    share = quota_shares.find_share(state, arn)
+    if share is not None:
+        return quota_shares.KIND, share.key, share.detail
     consumable = consumable_resources.find_resource(state, arn)
     if consumable is not None:
         return consumable_resources.KIND, consumable.name, consumable.detail

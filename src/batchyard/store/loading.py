@@ -40,6 +40,7 @@ def snapshot(connection: Connection) -> Iterator[Snapshot]:
         service_environments=_details(connection, "service-environment", shapes.ServiceEnvironmentDetail),
         queues=_details(connection, "job-queue", shapes.JobQueueDetail),
         scheduling_policies=_details(connection, "scheduling-policy", shapes.SchedulingPolicyDetail),
+        quota_shares=_details(connection, "quota-share", shapes.DescribeQuotaShareResponse),
         submission_tokens=_details(connection, submission_tokens.KIND, submission_tokens.SubmissionToken),
         consumable_resources=_details(connection, "consumable-resource", ConsumableResourceDetail),
         consumable_updates=_details(connection, "consumable-resource-update", AppliedUpdate),

@@ -8,6 +8,7 @@ from batchyard.api.batch.desk import Desk
 from batchyard.api.batch.job_definitions import JobDefinitions
 from batchyard.api.batch.job_queues import JobQueues
 from batchyard.api.batch.jobs import Jobs
+from batchyard.api.batch.quota_shares import QuotaShares
 from batchyard.api.batch.scheduling_policies import SchedulingPolicies
 from batchyard.api.batch.service_environments import ServiceEnvironments
 from batchyard.api.batch.service_jobs import ServiceJobs
@@ -28,6 +29,7 @@ def batch_service(desk: Desk) -> Service:
         ServiceJobs(desk),
         SchedulingPolicies(desk),
         ConsumableResources(desk),
+        QuotaShares(desk),
     ]
     handlers: dict[str, Handler] = {}
     for operation in shapes.OPERATIONS:
