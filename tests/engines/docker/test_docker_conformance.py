@@ -54,7 +54,11 @@ class TestDocker(EngineConformance):
         task = bench.task("grep", "-E", "Sig(Blk|Ign)", "/proc/self/status")
         bench.engine.start([task])
         await bench.story.ended(task.task_id)
-        assert bench.log(task) == [b"SigBlk:\t0000000000000000", b"SigIgn:\t0000000000000000"]
+        own = (
+            0b11 << 31
+        )  # Signals 32 and 33 are the C library's: `make` hands them down ignored, and nobody can change that.
+        masks = {line.split()[0]: int(line.split()[1], 16) & ~own for line in bench.log(task)}
+        assert masks == {b"SigBlk:": 0, b"SigIgn:": 0}
 
     async def test_an_unfinished_line_arrives_while_the_task_runs(self, bench: Bench) -> None:
         """Docker keeps an unfinished line back until it ends, the program does, or it is 16 KiB long."""
