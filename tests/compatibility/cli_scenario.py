@@ -951,6 +951,16 @@ SERVICE_JOBS = [
             "serviceRequestPayload": TRAINING,
             "serviceJobType": "SAGEMAKER_TRAINING",
             "quotaShareName": "mine",
+        },
+    ),
+    Step(
+        "SubmitServiceJob",
+        {
+            "jobName": "train-patiently",
+            "jobQueue": "{training-queue}",
+            "serviceRequestPayload": TRAINING,
+            "serviceJobType": "SAGEMAKER_TRAINING",
+            "quotaShareName": "mine",
             "preemptionConfiguration": {"preemptionRetriesBeforeTermination": 1},
         },
     ),
