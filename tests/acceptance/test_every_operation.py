@@ -36,6 +36,8 @@ ENOUGH = 10_000
 """For every operation to accept a request and to refuse one."""
 SEED = 20161208
 CHANGES_NOTHING = ("Describe", "List", "Get")
+ENDED = ("service-job", "share")
+"""No request is made to end these on purpose."""
 NEEDS_A_POLICY = ("shareIdentifier", "quotaShareName", "preemptionConfiguration", "schedulingPriority")
 POLICIES: dict[str, dict[str, Any]] = {
     "fair": {"fairsharePolicy": {}},
@@ -183,12 +185,13 @@ def a_small_world(server: ServerProcess) -> tuple[list[str], dict[str, list[dict
     kept = {"region": server.region, "account": server.account_id, "job": job, "array": array, **policies}
     training_queue = new_training_queue(batch)
     kept["service-job"] = submit_training(batch, training_queue, payload())
-    kept["share"] = server.arn("job-queue/training/quota-share/mine")
+    kept["training-queue"] = quota_queue(batch)
+    kept["share"] = new_quota_share(batch, kept["training-queue"])
     examples: dict[str, list[dict[str, Any]]] = {}
     for step in STEPS:
         text = json.dumps(step.request)
         for name, value in kept.items():
-            if not (name == "service-job" and step.operation.startswith("Terminate")):
+            if name not in ENDED or not step.operation.startswith(("Terminate", "Delete")):
                 text = text.replace(f"{{{name}}}", value)
         examples.setdefault(step.operation, []).append(json.loads(text))
     steady = {"jobName": "steady", "jobQueue": new_queue(batch, name="steady"), "jobDefinition": "steady"}
@@ -357,23 +360,36 @@ def jobs_by_consumable_resource(batch: Any, queue: str) -> Listing:
     )
 
 
-def quota_shares(batch: Any) -> Listing:
+def quota_queue(batch: Any) -> str:
+    """A job queue that can have quota shares; returns its name."""
     policy = batch.create_scheduling_policy(
         name=new_name("quota"), quotaSharePolicy={"idleResourceAssignmentStrategy": "FIFO"}
     )["arn"]
-    queue = new_training_queue(batch, new_service_environment(batch, unit=INSTANCE_TYPE), schedulingPolicyArn=policy)
+    return new_training_queue(batch, new_service_environment(batch, unit=INSTANCE_TYPE), schedulingPolicyArn=policy)
 
-    def add() -> None:
-        name = new_name("share")
-        batch.create_quota_share(
-            quotaShareName=name,
-            jobQueue=queue,
-            capacityLimits=[{"maxCapacity": 1, "capacityUnit": INSTANCE_TYPE}],
-            resourceSharingConfiguration={"strategy": "RESERVE"},
-            preemptionConfiguration={"inSharePreemption": "DISABLED"},
-        )
 
-    return Listing("list_quota_shares", "quotaShares", "quotaShareName", {"jobQueue": queue}, add)
+def new_quota_share(batch: Any, queue: str) -> str:
+    """A quota share that is VALID; returns its ARN."""
+    arn = batch.create_quota_share(
+        quotaShareName=new_name("share"),
+        jobQueue=queue,
+        capacityLimits=[{"maxCapacity": 1, "capacityUnit": INSTANCE_TYPE}],
+        resourceSharingConfiguration={"strategy": "RESERVE"},
+        preemptionConfiguration={"inSharePreemption": "DISABLED"},
+    )["quotaShareArn"]
+    until(lambda: batch.describe_quota_share(quotaShareArn=arn)["status"] == "VALID", arn)
+    return str(arn)
+
+
+def quota_shares(batch: Any) -> Listing:
+    queue = quota_queue(batch)
+    return Listing(
+        "list_quota_shares",
+        "quotaShares",
+        "quotaShareName",
+        {"jobQueue": queue},
+        lambda: new_quota_share(batch, queue),
+    )
 
 
 def service_jobs(batch: Any) -> Listing:
