@@ -23,6 +23,7 @@ lint: $(VENV)/.dev ## formatting, style, types, import contracts, generated file
 	$(VENV)/bin/lint-imports
 	$(PYTHON) scripts/generate_shapes.py --check
 	$(PYTHON) scripts/generate_command_line.py --check
+	$(PYTHON) scripts/generate_compatibility.py --check
 
 format: $(VENV)/.dev ## bring the code into shape
 	$(VENV)/bin/ruff check --fix --quiet $(SOURCES)
@@ -33,6 +34,7 @@ shapes: $(VENV)/.dev ## generate the wire types from the installed botocore
 
 docs: $(VENV)/.dev ## generate the pages of the documentation that are generated
 	$(PYTHON) scripts/generate_command_line.py
+	$(PYTHON) scripts/generate_compatibility.py
 
 bench: $(VENV)/.dev ## measure, beside peers and floors
 	$(PYTHON) -m benchmarks $(BENCH_ARGS)
