@@ -182,14 +182,16 @@ async def _announce(
     if config.ready_file is not None:
         write_connection(config.ready_file, installation, endpoint)
     vcpus, memory = machine_capacity(config.overcommit)
-    print(_greeting(installation, endpoint, runtime, vcpus, memory), file=sys.stderr, flush=True)
+    print(_greeting(installation, config.data_dir, endpoint, runtime, vcpus, memory), file=sys.stderr, flush=True)
     for note in _notes(runtime, engine):
         logger.warning(note)
     if config.auth == "none":
         logger.warning("requests are not authenticated: anybody on this machine can run commands as this user")
 
 
-def _greeting(installation: Installation, endpoint: str, runtime: str, vcpus: float, memory: int) -> str:
+def _greeting(
+    installation: Installation, data_dir: Path, endpoint: str, runtime: str, vcpus: float, memory: int
+) -> str:
     lines = [
         f"Batchyard is ready at {endpoint} (runtime: {runtime}; {vcpus:g} vCPU, {memory} MiB).",
         "",
@@ -199,6 +201,8 @@ def _greeting(installation: Installation, endpoint: str, runtime: str, vcpus: fl
     ]
     if installation.first_start:
         lines.append("  export AWS_SECRET_ACCESS_KEY=" + installation.secret_access_key)
+    else:
+        lines.append(f"  # the secret access key is in {data_dir / 'connection.json'}")
     lines += ["", "or `batchyard profile` for the AWS CLI. First job: batchyard run -- echo hello", ""]
     return "\n".join(lines)
 

@@ -52,7 +52,7 @@ def why(server: ServerProcess) -> Any:
         assert answer["reason"].strip()
         times = [line["at"] for line in answer["history"]]
         assert times == sorted(times)
-        answer["reasons"] = [line["reason"] or "" for line in answer["history"]]
+        answer["reasons"] = [line.get("reason", "") for line in answer["history"]]
         return answer  # type: ignore[no-any-return]
 
     return answer

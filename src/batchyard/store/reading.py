@@ -20,7 +20,7 @@ _decode_service_detail = msgspec.json.Decoder(shapes.DescribeServiceJobResponse)
 _decode_tags = msgspec.json.Decoder(dict[str, str]).decode
 
 
-class HistoryLine(msgspec.Struct, frozen=True):
+class HistoryLine(msgspec.Struct, frozen=True, omit_defaults=True):
     """One change of a job's state, or one reason for a wait."""
 
     at: int
