@@ -121,6 +121,12 @@ def _dump_queue(queue: JobQueue, exact: bool) -> dict[str, Any]:
     """`line`: who waits, in the order of their turn; those that were set aside stand where they would come back to."""
     line = _places(queue.waiting)
     line |= {entry for entries in queue.lines.values() for entry in _places(entries)}
+    line |= {
+        (rank, seq, job.id)
+        for share in queue.quota_shares.values()
+        for _, rank, seq, job in share.waiting
+        if _waits(job)
+    }
     aside = [job for job in queue.unplaceable.values() if _waits(job)]
     line |= {(0 if job.attempts or job.parent else 1, job.seq, job.id) for job in aside}
     dump: dict[str, Any] = {

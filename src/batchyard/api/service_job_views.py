@@ -10,10 +10,9 @@ import msgspec
 from batchyard.kernel.identifiers import Account
 from batchyard.kernel.records import ServiceRequest
 from batchyard.kernel.stored import StoredJob
-from batchyard.kernel.training import training_job_arn, training_job_name
+from batchyard.kernel.training import RESOURCE_NAME, training_job_arn, training_job_name
 from batchyard.shapes import batch as shapes
 
-RESOURCE_NAME = "TrainingJobArn"
 TYPE = "SAGEMAKER_TRAINING"
 
 
@@ -33,6 +32,7 @@ def service_job_detail(
         created_at=row.created_at,
         is_terminated=row.terminated,
         latest_attempt=_latest_attempt(row, service, account),
+        preemption_summary=_preemptions(service),
         scheduled_at=service.scheduled_at,
         scheduling_priority=service.priority,
         started_at=row.started_at,
@@ -74,6 +74,15 @@ def _attempt(attempt: shapes.AttemptDetail) -> shapes.ServiceJobAttemptDetail:
         started_at=attempt.started_at,
         stopped_at=attempt.stopped_at,
         status_reason=attempt.status_reason,
+    )
+
+
+def _preemptions(service: ServiceRequest) -> shapes.ServiceJobPreemptionSummary | None:
+    """Only a job that has been preempted has this."""
+    if not service.preemptions:
+        return None
+    return shapes.ServiceJobPreemptionSummary(
+        preempted_attempt_count=service.preemptions, recent_preempted_attempts=service.recent_preemptions
     )
 
 

@@ -35,12 +35,16 @@ def _check_job(state: State, job: Job) -> None:
     _require(not job.status.terminal, f"finished job {job.id} is still held")
     begun = job.status in (Status.SCHEDULED, Status.STARTING, Status.RUNNING)
     _require((job.task is not None) == begun, f"{job.id}: task and status")
-    _require(job.attempt - len(job.attempts or ()) == (job.task is not None), f"{job.id}: attempts do not add up")
+    _require(
+        job.counted_attempts - len(job.attempts or ()) == (job.task is not None), f"{job.id}: attempts do not add up"
+    )
     if job.array is not None:
         _check_array(state, job, job.array)
     elif job.parent is None:
         queued = any(entry[2] is job for entry in job.queue.waiting) or job.seq in job.queue.unplaceable
         in_line = any(entry[2] is job for line in job.queue.lines.values() for entry in line)
+        share = job.queue.quota_shares.get(job.share or "")
+        in_line = in_line or (share is not None and sum(entry[3] is job for entry in share.waiting) == 1)
         _require(queued or in_line or job.status is not Status.RUNNABLE, f"{job.id} is RUNNABLE but in no queue")
         _require((job.status is Status.PENDING) == (job.open_dependencies > 0), f"{job.id}: dependencies and status")
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from heapq import heappop
 from typing import Any
 
-from batchyard.kernel import gangs, lifecycle, waiting
+from batchyard.kernel import gangs, lifecycle, quota_placement, waiting
 from batchyard.kernel.commands import Command
 from batchyard.kernel.effects import Effects, Wait
 from batchyard.kernel.environments import complete_environments, environments_due
@@ -26,7 +26,7 @@ from batchyard.kernel.messages import (
     TaskStarted,
     TaskUnknown,
 )
-from batchyard.kernel.ordering import fifo, lines
+from batchyard.kernel.ordering import fifo, lines, share_lines
 from batchyard.kernel.placement import find_place
 from batchyard.kernel.queues import complete_queues, queues_due
 from batchyard.kernel.quota_shares import complete_quota_shares, quota_shares_due
@@ -111,6 +111,8 @@ class Kernel:
 
     def _place_from(self, queue: JobQueue, budget: int, now: int) -> int:
         """Starts jobs of one queue until its head has to wait. Returns what is left of the round's budget."""
+        if queue.quota_shares:
+            return self._place_from_shares(queue, budget, now)
         while budget:
             job = fifo.head(queue)
             if job is None:
@@ -132,6 +134,35 @@ class Kernel:
             lines.call(self.state, queue, job)
             self._show_reason(job, never)
         return budget
+
+    def _place_from_shares(self, queue: JobQueue, budget: int, now: int) -> int:
+        """As `_place_from`, for a queue with quota shares: until the heads of all of them have to wait."""
+        while budget:
+            self._set_misfits_aside(queue)
+            job = quota_placement.next_job(self.state, queue)
+            if job is None or not self._start(job, now):
+                break
+            queue.last_start = fifo.place(job), now
+            share_lines.take(queue.quota_shares[job.share or ""], job)
+            budget -= 1
+        heads = quota_placement.heads(queue)
+        if not heads:
+            queue.wait = None
+        elif budget:
+            quota_placement.preempt(self.state, queue)
+            reason = waiting.head_reason(self.state, queue, heads[0], f"Job {heads[0].id}")
+            self._hold(queue, heads[0], reason, now)
+        return budget
+
+    def _set_misfits_aside(self, queue: JobQueue) -> None:
+        for share in queue.quota_shares.values():
+            while (job := share_lines.head(share)) is not None:
+                never = waiting.never_fits(self.state, job)
+                if never is None:
+                    break
+                share_lines.take(share, job)
+                queue.unplaceable[job.seq] = job
+                self._show_reason(job, never)
 
     def _start(self, job: Job, now: int) -> bool:
         """Begins an attempt where there is room for it."""
@@ -180,9 +211,9 @@ class Kernel:
         for job, transition in newcomers:
             if job.status is not Status.RUNNABLE or transition.reason is not None:
                 continue
-            first = fifo.head(job.queue) or job
+            first = waiting.first_before(job) or job
             instances = f"{job.service.instance_count} {job.service.instance_type}" if job.service is not None else ""
-            key = (job.queue.name, job.resources, job.kind, job.consumables, instances, job is first)
+            key = (job.queue.name, job.resources, job.kind, job.consumables, instances, first.id, job is first)
             if key not in reasons:
                 reasons[key] = self._reason_text(job, first)
             transition.reason = reasons[key]

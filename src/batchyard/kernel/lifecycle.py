@@ -17,14 +17,16 @@ from batchyard.kernel.environment import log_stream_of
 from batchyard.kernel.identifiers import container_instance_arn, task_arn
 from batchyard.kernel.ordering import fifo
 from batchyard.kernel.placement import Place, release_room, take_room
-from batchyard.kernel.records import Array, Ending, Job, JobQueue, Status, Task
+from batchyard.kernel.records import Array, Ending, Job, JobQueue, ServiceRequest, Status, Task
 from batchyard.kernel.retries import TIMED_OUT, AttemptEnd, wants_retry
 from batchyard.kernel.state import Settled, State
-from batchyard.kernel.training import TRAINING_STOP_GRACE, service_attempt, time_out_reason
+from batchyard.kernel.training import TRAINING_STOP_GRACE, preempted_attempt, service_attempt, time_out_reason
 from batchyard.shapes import batch as shapes
 
 EXITED = "Essential container in task exited"
 FAILED_TO_START = "Task failed to start"
+RECENT_PREEMPTIONS = 10
+"""How many preempted attempts a job shows."""
 ARRAY_CHILD_FAILED = "Array Child Job failed"
 
 
@@ -173,11 +175,28 @@ def end_attempt(state: State, job: Job, at: int, succeeded: bool, end: AttemptEn
     timed_out = task.ending is Ending.TIMEOUT
     final = task.ending is Ending.TERMINATED or job.closed
     if not final and wants_retry(
-        job.retry, job.attempt, AttemptEnd(end.status_reason, end.reason, end.exit_code, timed_out)
+        job.retry, job.counted_attempts, AttemptEnd(end.status_reason, end.reason, end.exit_code, timed_out)
     ):
         _wait_again(state, job, end.status_reason, at)
     else:
         finish(state, job, Status.FAILED, end.status_reason, at)
+
+
+def end_preempted(state: State, job: Job, service: ServiceRequest, at: int) -> None:
+    """A preempted attempt has ended, and what it held is free. The attempt does not count; the job waits to be tried again,
+    or has failed when it was preempted more often than it allows (model `ServiceJobPreemptionConfiguration`)."""
+    task = job.task
+    assert task is not None
+    reason = task.ending_reason
+    release_room(state, job, at)
+    job.task = None
+    service.preemptions += 1
+    attempt = preempted_attempt(state.settings.account, job, service, at, reason)
+    service.recent_preemptions = [*(service.recent_preemptions or ()), attempt][-RECENT_PREEMPTIONS:]
+    if service.preemption_retries is not None and service.preemptions > service.preemption_retries:
+        finish(state, job, Status.FAILED, reason, at)
+    else:
+        _wait_again(state, job, reason, at)
 
 
 def _attempt_detail(state: State, job: Job, task: Task, at: int, end: AttemptEnd) -> shapes.AttemptDetail:

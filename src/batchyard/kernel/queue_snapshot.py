@@ -15,7 +15,7 @@ from itertools import islice
 import msgspec
 
 from batchyard.kernel.identifiers import Account
-from batchyard.kernel.ordering import fifo
+from batchyard.kernel.ordering import fifo, share_lines
 from batchyard.kernel.records import Job, JobQueue, Kind, Status
 from batchyard.kernel.scheduling_policies import policy_of
 from batchyard.kernel.state import State
@@ -38,9 +38,22 @@ class AtTheFront(msgspec.Struct, frozen=True):
 def front_of_queue(queue: JobQueue, account: Account) -> list[AtTheFront]:
     """The first 100 RUNNABLE jobs of the queue."""
     aside = nsmallest(FRONT, ((*fifo.place(job), job) for job in queue.unplaceable.values()))
-    entries = merge(*map(fifo.in_order, (queue.waiting, *queue.lines.values())), aside)
+    in_shares = (
+        (*fifo.place(job), job) for share in queue.quota_shares.values() for job in share_lines.in_order(share)
+    )
+    entries = merge(*map(fifo.in_order, (queue.waiting, *queue.lines.values())), aside, nsmallest(FRONT, in_shares))
     runnable = (each for entry in entries if fifo.waits(entry[2]) for each in _runnable(queue, entry, account))
     return list(islice(runnable, FRONT))
+
+
+def front_of_shares(queue: JobQueue, account: Account) -> dict[str, AtTheFront]:
+    """The first RUNNABLE job of each quota share that has one."""
+    front: dict[str, AtTheFront] = {}
+    for name, share in queue.quota_shares.items():
+        aside = sorted((job for job in queue.unplaceable.values() if job.share == name), key=fifo.place)
+        for job in [*share_lines.in_order(share)[:1], *aside][:1]:
+            front[name] = next(_runnable(queue, (*fifo.place(job), job), account))
+    return front
 
 
 def _runnable(queue: JobQueue, entry: fifo.Entry, account: Account) -> Iterator[AtTheFront]:
@@ -59,7 +72,7 @@ def _runnable(queue: JobQueue, entry: fifo.Entry, account: Account) -> Iterator[
 
 
 def utilization(state: State, queue: JobQueue, now: int) -> shapes.QueueSnapshotUtilizationDetail:
-    """What the jobs of the queue that have started use: in all, and in a fair-share queue by share."""
+    """What the jobs of the queue that have started use: in all, and in a fair-share or quota-share queue by share."""
     running = {job.id: job for job in state.tasks.values() if job.queue is queue}.values()
     total: Counter[str] = Counter(dict.fromkeys(_units(queue), 0))
     by_share: dict[str, Counter[str]] = {}
@@ -75,6 +88,7 @@ def utilization(state: State, queue: JobQueue, now: int) -> shapes.QueueSnapshot
             for unit, quantity in sorted(total.items())
         ],
         fairshare_utilization=_by_share(by_share) if policy and policy.fairshare_policy else None,
+        quota_share_utilization=_by_quota_share(by_share) if policy and policy.quota_share_policy else None,
         last_updated_at=now,
     )
 
@@ -93,6 +107,22 @@ def _by_share(usages: dict[str, Counter[str]]) -> shapes.FairshareUtilizationDet
             )
             for share, usage in top
         ],
+    )
+
+
+def _by_quota_share(usages: dict[str, Counter[str]]) -> shapes.QuotaShareUtilizationDetail:
+    top = sorted(usages.items(), key=lambda usage: (-usage[1].total(), usage[0]))[:TOP_SHARES]
+    return shapes.QuotaShareUtilizationDetail(
+        top_capacity_utilization=[
+            shapes.QuotaShareCapacityUtilization(
+                quota_share_name=share,
+                capacity_usage=[
+                    shapes.QuotaShareCapacityUsage(capacity_unit=unit, quantity=quantity / 1000)
+                    for unit, quantity in sorted(usage.items())
+                ],
+            )
+            for share, usage in top
+        ]
     )
 
 

@@ -151,6 +151,8 @@ class QuotaShare(msgspec.Struct, kw_only=True):
     detail: shapes.DescribeQuotaShareResponse
     queue: JobQueue
     due: int | None = None
+    waiting: list[tuple[int, int, int, Job]] = msgspec.field(default_factory=list)
+    """A heap of (negative priority, rank, seq, job): see `ordering/share_lines.py`."""
 
     @property
     def name(self) -> str:
@@ -287,6 +289,8 @@ class Ending(enum.IntEnum):
 
     TERMINATED = 1
     TIMEOUT = 2
+    PREEMPTED = 3
+    """Another job has a better claim to what it uses: the attempt does not count, and the job waits again."""
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -384,6 +388,11 @@ class ServiceRequest(msgspec.Struct, kw_only=True):
     quota_share: str | None = None
     scheduled_at: int | None = None
     """When the current or the last attempt became SCHEDULED."""
+    preemption_retries: int | None = None
+    """How often it may be preempted and tried again; None: without limit."""
+    preemptions: int = 0
+    recent_preemptions: list[shapes.ServiceJobPreemptedAttempt] | None = None
+    """The latest of the attempts that were preempted."""
 
 
 class Job(msgspec.Struct, kw_only=True):
@@ -411,7 +420,8 @@ class Job(msgspec.Struct, kw_only=True):
     log_prefix: str | None = None
     """The log stream's prefix, where the definition gives one."""
     attempt: int = 0
-    """The number of the current or, between attempts, of the last attempt; the first is 1."""
+    """The number of the current or, between attempts, of the last attempt; the first is 1. Those that were preempted have
+    a number, too."""
     attempts: list[shapes.AttemptDetail] | None = None
     """The attempts that have ended."""
     started_at: int | None = None
@@ -428,6 +438,11 @@ class Job(msgspec.Struct, kw_only=True):
     array: Array | None = None
     service: ServiceRequest | None = None
     """For a service job."""
+
+    @property
+    def counted_attempts(self) -> int:
+        """The attempts that have begun, without those that were preempted."""
+        return self.attempt - (self.service.preemptions if self.service is not None else 0)
 
     @property
     def task_id(self) -> str:

@@ -17,6 +17,7 @@ from batchyard.kernel.definitions.job_settings import check_scheduling_priority
 from batchyard.kernel.dependencies import Outlook
 from batchyard.kernel.identifiers import NAME, service_job_id_of
 from batchyard.kernel.job_requests import check_reason
+from batchyard.kernel.ordering import fifo, share_lines
 from batchyard.kernel.queues import find_queue
 from batchyard.kernel.quota_shares import check_quota_share
 from batchyard.kernel.records import Job, JobQueue, Kind, Resources, ServiceRequest
@@ -57,6 +58,7 @@ def submit_service_job(state: State, command: SubmitServiceJob, now: int) -> sha
     share = _checked_share(state, queue, request)
 
     config, max_runtime = training.resource_config, training.stopping_condition.max_runtime_in_seconds
+    retries = request.preemption_configuration
     own_limit = request.timeout_config.attempt_duration_seconds if request.timeout_config else None
     job = Job(
         seq=state.take_seq(),
@@ -78,6 +80,7 @@ def submit_service_job(state: State, command: SubmitServiceJob, now: int) -> sha
             max_runtime=max_runtime,
             priority=request.scheduling_priority,
             quota_share=request.quota_share_name,
+            preemption_retries=retries.preemption_retries_before_termination if retries is not None else None,
         ),
     )
     state.effects.details.append((job.seq, _detail(request, queue)))
@@ -233,7 +236,11 @@ def update_service_job(state: State, command: UpdateServiceJob, _now: int) -> sh
     job = find_service_job(state, command.job_id)
     if job is None or job.service is None:
         raise Refusal(f"Service job {command.job_id} not found, or it has ended.")
+    share = job.queue.quota_shares.get(job.share or "")
+    in_line = share is not None and share_lines.remove(share, job)
     job.priority = job.service.priority = command.scheduling_priority
+    if in_line:
+        fifo.enqueue(job.queue, job)
     state.save(job)
     arn = state.settings.account.arn(f"service-job/{job.id}")
     return shapes.UpdateServiceJobResponse(job_arn=arn, job_name=job.name, job_id=job.id)

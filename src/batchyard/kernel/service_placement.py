@@ -80,11 +80,11 @@ def never_fits(state: State, job: Job, service: ServiceRequest) -> tuple[str, st
     limit = limit_of(environment, kind)
     if wanted > limit:
         unit = "instances" if unit_of(environment, kind) == NUM_INSTANCES else f"instances of type {kind}"
-        text = f"It needs {_instances(service)}; service environment {environment.name} has {limit} {unit}."
+        text = f"It needs {instances(service)}; service environment {environment.name} has {limit} {unit}."
         return MAX_CAPACITY, text
     holds = sum(_times(job.resources, instance.capacity) for instance in state.instances.values())
     if holds < wanted:
-        return NO_CAPACITY, f"It needs {_instances(service)} with {job.resources} each; this machine can hold {holds}."
+        return NO_CAPACITY, f"It needs {instances(service)} with {job.resources} each; this machine can hold {holds}."
     return None
 
 
@@ -103,10 +103,11 @@ def why_not_now(state: State, job: Job, service: ServiceRequest, subject: str) -
     if used + service.instance_count <= limit:
         rooms = "; ".join(f"{each.id} has {each.room} free of {each.capacity}" for each in state.instances.values())
         text += f", but each instance takes {job.resources}, and {rooms}"
-    return False, f"{subject} needs {_instances(service)}, and that many are not free: {text}."
+    return False, f"{subject} needs {instances(service)}, and that many are not free: {text}."
 
 
-def _instances(service: ServiceRequest) -> str:
+def instances(service: ServiceRequest) -> str:
+    """Their number and type in words."""
     return (
         f"{service.instance_count} instance{'s' if service.instance_count > 1 else ''} of type {service.instance_type}"
     )

@@ -25,6 +25,8 @@ DEFAULT_MAX_RUNTIME = 86_400
 TRAINING_STOP_GRACE = 120.0
 """Seconds between SIGTERM and SIGKILL (SageMaker, "StopTrainingJob")."""
 MAXIMUM_INSTANCES = 1000
+RESOURCE_NAME = "TrainingJobArn"
+"""What a training job is called in `serviceResourceId`."""
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 
 _RECEIVED = "Received status from SageMaker: "
@@ -181,6 +183,19 @@ def service_attempt(
         started_at=job.started_at,
         stopped_at=at,
         status_reason=end.status_reason,
+    )
+
+
+def preempted_attempt(
+    account: Account, job: Job, service: ServiceRequest, at: int, reason: str
+) -> shapes.ServiceJobPreemptedAttempt:
+    """An attempt that was preempted."""
+    arn = training_job_arn(account, training_job_name(service.training_name, job.id, job.attempt))
+    return shapes.ServiceJobPreemptedAttempt(
+        service_resource_id=shapes.ServiceResourceId(name=RESOURCE_NAME, value=arn),
+        started_at=job.started_at,
+        stopped_at=at,
+        status_reason=reason,
     )
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import msgspec
 
-from batchyard.kernel import arrays, service_placement
+from batchyard.kernel import arrays, quota_placement, service_placement
 from batchyard.kernel.consumable_resources import lacks
-from batchyard.kernel.ordering import fifo
+from batchyard.kernel.ordering import fifo, share_lines
 from batchyard.kernel.placement import environments_of, instances_of, largest
 from batchyard.kernel.records import ComputeEnvironment, Job, JobQueue, Kind, Resources, ServiceRequest, Status, Task
 from batchyard.kernel.state import State
@@ -19,7 +19,14 @@ NEVER = "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT"
 MAX_VCPUS = "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE"
 INVALID = "ACTION_REQUIRED"
 
-CODES = (NEVER, MAX_VCPUS, INVALID, service_placement.MAX_CAPACITY, service_placement.NO_CAPACITY)
+CODES = (
+    NEVER,
+    MAX_VCPUS,
+    INVALID,
+    service_placement.MAX_CAPACITY,
+    service_placement.NO_CAPACITY,
+    quota_placement.LIMIT_EXCEEDED,
+)
 
 _TEXTS = {
     NEVER: "The job resource requirement (vCPU/memory/GPU) is higher than that can be met by the CE(s) attached to the"
@@ -40,11 +47,13 @@ class Reason(msgspec.Struct, frozen=True):
     """AWS's code, as `MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT`; None for a wait that needs nobody's help."""
     kind: str = "CAPACITY"
     """Stays the same while only numbers change."""
+    sentence: str | None = None
+    """AWS's text, where the code has several."""
 
     @property
     def status_reason(self) -> str | None:
         """What DescribeJobs shows: AWS's code and text, and the numbers."""
-        return f"{self.code} - {_TEXTS[self.code]} {self.text}" if self.code else None
+        return f"{self.code} - {self.sentence or _TEXTS[self.code]} {self.text}" if self.code else None
 
 
 _NOT_RUN = {
@@ -57,6 +66,9 @@ _NOT_RUN = {
 def never_fits(state: State, job: Job) -> Reason | None:
     """The reason why nothing that the job's queue has could ever run it, or None when something could."""
     if job.service is not None:
+        over = quota_placement.never_fits(job, job.service)
+        if over is not None:
+            return Reason(over[1], quota_placement.LIMIT_EXCEEDED, "NEVER", over[0])
         found = service_placement.never_fits(state, job, job.service)
         return Reason(found[1], found[0], "NEVER") if found else None
     if job.kind in _NOT_RUN:
@@ -80,7 +92,8 @@ def _fits_but_for_max_vcpus(state: State, environment: ComputeEnvironment, wante
 def head_reason(state: State, queue: JobQueue, job: Job, subject: str = "It") -> Reason:
     """Why the job whose turn it is (`subject` names it in the sentence) can't start now, though it could at another time."""
     if job.service is not None:
-        invalid, text = service_placement.why_not_now(state, job, job.service, subject)
+        explained = quota_placement if quota_placement.share_of(job) is not None else service_placement
+        invalid, text = explained.why_not_now(state, job, job.service, subject)
         return Reason(text, INVALID, "INVALID") if invalid else Reason(text)
     environments = environments_of(state, queue)
     if not environments:
@@ -142,24 +155,32 @@ def _explain_runnable(state: State, job: Job, index: int | None) -> Reason:
     if never is not None:
         return never
     entry = job
-    ahead = fifo.jobs_ahead(queue, entry)
+    share = quota_placement.share_of(job)
+    ahead = fifo.jobs_ahead(queue, entry) if share is None else share_lines.jobs_ahead(share, job)
+    line = f"job queue {queue.name}" if share is None else f"quota share {share.name} of job queue {queue.name}"
     if job.array is not None and index is not None:
         ahead += sum(job.array.states[before] == Status.RUNNABLE for before in range(index))
         ahead -= sum(child.status is Status.RUNNABLE and child.index < index for child in job.array.children.values())
     lacking = consumable_reason(state, job)
     if lacking is not None:
         return lacking
-    first = fifo.head(queue)
+    first = first_before(job)
     if ahead == 0 or first is None:
         reason = head_reason(state, queue, job)
-        return Reason(f"Is next in job queue {queue.name}. {reason.text}", reason.code, reason.kind)
+        return Reason(f"Is next in {line}. {reason.text}", reason.code, reason.kind)
     reason = head_reason(state, queue, first, "That job")
     jobs = "1 job is" if ahead == 1 else f"{ahead} jobs are"
     return Reason(
-        f"{jobs} ahead of it in job queue {queue.name}; the first of them is {first.id}. {reason.text}",
+        f"{jobs} ahead of it in {line}; the first of them is {first.id}. {reason.text}",
         reason.code,
         reason.kind,
     )
+
+
+def first_before(job: Job) -> Job | None:
+    """The head of the line that a RUNNABLE job stands in."""
+    share = quota_placement.share_of(job)
+    return fifo.head(job.queue) if share is None else share_lines.head(share)
 
 
 def consumable_reason(state: State, job: Job) -> Reason | None:

@@ -9,7 +9,10 @@ from batchyard.api.errors import client_exception
 from batchyard.api.service import RequestContext
 from batchyard.kernel import commands, queue_snapshot, queues
 from batchyard.kernel.kernel import Kernel
+from batchyard.kernel.scheduling_policies import policy_of
 from batchyard.shapes import batch as shapes
+
+Front = list[queue_snapshot.AtTheFront]
 
 
 class JobQueues:
@@ -52,17 +55,24 @@ class JobQueues:
 
         def look(
             kernel: Kernel,
-        ) -> tuple[list[queue_snapshot.AtTheFront], shapes.QueueSnapshotUtilizationDetail] | None:
+        ) -> tuple[Front, dict[str, queue_snapshot.AtTheFront] | None, shapes.QueueSnapshotUtilizationDetail] | None:
             queue = queues.find_queue(kernel.state, request.job_queue)
             if queue is None:
                 return None
-            return queue_snapshot.front_of_queue(queue, account), queue_snapshot.utilization(kernel.state, queue, now)
+            policy = policy_of(kernel.state, queue)
+            quota = policy is not None and policy.quota_share_policy is not None
+            return (
+                queue_snapshot.front_of_queue(queue, account),
+                queue_snapshot.front_of_shares(queue, account) if quota else None,
+                queue_snapshot.utilization(kernel.state, queue, now),
+            )
 
         seen = await self._desk.ask(look)
         if seen is None:
             raise client_exception(f"JobQueue {request.job_queue} not found.")
-        front, utilization = seen
-        since = await self._desk.reader.waiting_since(sorted({job.seq for job in front}))
+        front, front_of_shares, utilization = seen
+        in_shares = (front_of_shares or {}).values()
+        since = await self._desk.reader.waiting_since(sorted({job.seq for job in (*front, *in_shares)}))
         jobs = [
             shapes.FrontOfQueueJobSummary(
                 job_arn=job.arn, earliest_time_at_position=max(job.moved_at, since.get(job.seq, 0))
@@ -70,5 +80,24 @@ class JobQueues:
             for job in front
         ]
         return shapes.GetJobQueueSnapshotResponse(
-            front_of_queue=shapes.FrontOfQueueDetail(jobs=jobs, last_updated_at=now), queue_utilization=utilization
+            front_of_queue=shapes.FrontOfQueueDetail(jobs=jobs, last_updated_at=now),
+            front_of_quota_shares=_front_of_shares(front_of_shares, since, now),
+            queue_utilization=utilization,
         )
+
+
+def _front_of_shares(
+    front: dict[str, queue_snapshot.AtTheFront] | None, since: dict[int, int], now: int
+) -> shapes.FrontOfQuotaSharesDetail | None:
+    """None for a queue without quota shares."""
+    if front is None:
+        return None
+    summaries = {
+        name: [
+            shapes.FrontOfQuotaShareJobSummary(
+                job_arn=job.arn, earliest_time_at_position=max(job.moved_at, since.get(job.seq, 0))
+            )
+        ]
+        for name, job in front.items()
+    }
+    return shapes.FrontOfQuotaSharesDetail(quota_shares=summaries, last_updated_at=now)

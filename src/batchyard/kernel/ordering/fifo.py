@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from heapq import heapify, heappop, heappush
 
 from batchyard.kernel.arrays import next_ready
+from batchyard.kernel.ordering import share_lines
 from batchyard.kernel.records import Job, JobQueue, Status
 
 Entry = tuple[int, int, Job]
@@ -30,6 +31,10 @@ def enqueue(queue: JobQueue, job: Job) -> None:
         if job.array.queued:
             return
         job.array.queued = True
+    share = queue.quota_shares.get(job.share or "")
+    if share is not None:
+        share_lines.enqueue(share, place(job)[0], job)
+        return
     heappush(queue.waiting, (*place(job), job))
 
 
@@ -85,6 +90,8 @@ def leave(queue: JobQueue, job: Job) -> None:
                     forget(other)
             heap[:] = [entry for entry in heap if waits(entry[2])]
             heapify(heap)
+        for share in queue.quota_shares.values():
+            share_lines.sweep(share)
 
 
 def in_order(heap: Sequence[Entry]) -> Iterator[Entry]:
