@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from training import INSTANCE_TYPE, new_service_environment, new_training_queue, payload, submit_training
+from training import (
+    INSTANCE_TYPE,
+    new_service_environment,
+    new_training_queue,
+    payload,
+    submit_training,
+    trained,
+    training_reached,
+)
 
 from server_process import ServerProcess
 from waiting import until
-from work import new_name, refused
+from work import Gate, new_name, refused
+
+CROSS_SHARE = "Cross-share preemption triggered to reclaim borrowed capacity"
+EVER = ("RUNNABLE", "RUNNING")
 
 
 def new_quota_queue(batch: Any, instances: int = 2) -> str:
@@ -128,3 +140,84 @@ def test_jobs_by_quota_share(batch: Any) -> None:
     assert "Quota share c not found." in refused(
         submit_training, batch=batch, queue=queue, given=payload(), quotaShareName="c"
     )
+
+
+def test_borrowed_capacity_is_taken_back_from_what_really_runs(batch: Any, gate: Gate) -> None:
+    queue = new_quota_queue(batch)
+    new_share(batch, queue, "lender", 1, "LEND")
+    new_share(batch, queue, "borrower", 1, "LEND_AND_BORROW", borrowLimit=100)
+    stays = submit_training(batch, queue, payload(gate.script), quotaShareName="borrower", schedulingPriority=2)
+    victim = submit_training(batch, queue, payload(gate.script), quotaShareName="borrower", schedulingPriority=1)
+    once = {"preemptionRetriesBeforeTermination": 1}
+    for job_id in (stays, victim):
+        training_reached(batch, job_id, "RUNNING")
+    first = batch.describe_service_job(jobId=victim)["latestAttempt"]["serviceResourceId"]
+    owner = submit_training(batch, queue, payload(gate.script), quotaShareName="lender", preemptionConfiguration=once)
+    assert batch.describe_service_job(jobId=owner)["preemptionConfiguration"] == once
+    training_reached(batch, owner, "RUNNING")
+    waits = training_reached(batch, victim, "RUNNABLE")
+    assert waits["statusReason"] == CROSS_SHARE
+    assert waits["attempts"] == []
+    summary = waits["preemptionSummary"]
+    assert summary["preemptedAttemptCount"] == 1
+    [attempt] = summary["recentPreemptedAttempts"]
+    assert (attempt["serviceResourceId"], attempt["statusReason"]) == (first, CROSS_SHARE)
+    assert attempt["startedAt"] <= attempt["stoppedAt"]
+    assert batch.describe_service_job(jobId=stays)["status"] == "RUNNING"
+
+    snapshot = batch.get_job_queue_snapshot(jobQueue=queue)
+    [front] = snapshot["frontOfQuotaShares"]["quotaShares"]["borrower"]
+    assert front["jobArn"] == waits["jobArn"]
+    assert front["earliestTimeAtPosition"] <= snapshot["frontOfQuotaShares"]["lastUpdatedAt"]
+    assert "lender" not in snapshot["frontOfQuotaShares"]["quotaShares"]
+    assert snapshot["queueUtilization"]["quotaShareUtilization"]["topCapacityUtilization"] == [
+        {"quotaShareName": name, "capacityUsage": [{"capacityUnit": INSTANCE_TYPE, "quantity": 1.0}]}
+        for name in ("borrower", "lender")
+    ]
+    gate.open()
+    for job_id in (stays, victim, owner):
+        assert trained(batch, job_id)["status"] == "SUCCEEDED"
+    assert len(batch.describe_service_job(jobId=victim)["attempts"]) == 1
+
+
+def test_a_higher_priority_preempts_within_a_share_that_allows_it(batch: Any, gate: Gate) -> None:
+    queue = new_quota_queue(batch)
+    new_share(batch, queue, "mine", 1, "RESERVE", "ENABLED")
+    never = {"preemptionRetriesBeforeTermination": 0}
+    low = submit_training(
+        batch, queue, payload(gate.script), quotaShareName="mine", preemptionConfiguration=never, schedulingPriority=1
+    )
+    training_reached(batch, low, "RUNNING")
+    high = submit_training(batch, queue, payload(gate.script), quotaShareName="mine", schedulingPriority=2)
+    ended = trained(batch, low)
+    assert (ended["status"], ended["statusReason"]) == (
+        "FAILED",
+        "In-share preemption triggered by a job with a higher priority",
+    )
+    training_reached(batch, high, "RUNNING")
+    huge = submit_training(batch, queue, payload(instances=2), quotaShareName="mine")
+    assert training_reached(batch, huge, "RUNNABLE")["statusReason"].startswith(
+        "MISCONFIGURATION:QUOTA_MANAGEMENT_LIMIT_EXCEEDED - Job requirements exceed quota share capacity limits. "
+    )
+
+
+def test_shares_and_preempted_jobs_survive_a_restart(new_server: Callable[..., ServerProcess], gate: Gate) -> None:
+    server = new_server().start()
+    batch = server.client("batch")
+    queue = new_quota_queue(batch)
+    lender = new_share(batch, queue, "lender", 1, "LEND")
+    new_share(batch, queue, "borrower", 1, "LEND_AND_BORROW")
+    jobs = [submit_training(batch, queue, payload(gate.script), quotaShareName="borrower") for _ in range(2)]
+    for job_id in jobs:
+        training_reached(batch, job_id, "RUNNING")
+    owner = submit_training(batch, queue, payload(gate.script), quotaShareName="lender")
+    training_reached(batch, owner, "RUNNING")
+    training_reached(batch, jobs[1], "RUNNABLE")
+    before = [settled_share(batch, lender), *(training_reached(batch, each, *EVER) for each in (*jobs, owner))]
+    server.kill()
+    server.start()
+    after = [settled_share(batch, lender), *(training_reached(batch, each, *EVER) for each in (*jobs, owner))]
+    assert after == before
+    gate.open()
+    for job_id in (*jobs, owner):
+        assert trained(batch, job_id)["status"] == "SUCCEEDED"
