@@ -6,7 +6,7 @@ from collections import Counter
 
 from batchyard.kernel import consumable_resources
 from batchyard.kernel.ordering import fifo
-from batchyard.kernel.records import NOTHING, Array, Job, Resources, Status
+from batchyard.kernel.records import NOTHING, Array, Job, JobQueue, Resources, Status
 from batchyard.kernel.service_placement import used_in
 from batchyard.kernel.state import State
 
@@ -28,7 +28,21 @@ def check_invariants(state: State) -> None:
         _require(queue.unfinished == unfinished, f"queue {queue.name} counts {queue.unfinished} jobs, has {unfinished}")
         shares = Counter(job.share for job in state.jobs.values() if job.queue is queue and job.share is not None)
         _require(queue.shares == shares, f"queue {queue.name} counts shares {queue.shares}, has {dict(shares)}")
+        _check_quota_shares(state, queue)
     _require(not state.settling, "something has ended that nobody was told of")
+
+
+def _check_quota_shares(state: State, queue: JobQueue) -> None:
+    """Every job is in a share that there is, and stands in its line at its place."""
+    in_shares = [job for job in state.jobs.values() if job.queue is queue and job.service and job.service.quota_share]
+    for job in in_shares:
+        _require(job.share in queue.quota_shares, f"{job.id} is in quota share {job.share}, which is not there")
+    for share in queue.quota_shares.values():
+        for priority, rank, seq, job in share.waiting:
+            waits = job.status is Status.RUNNABLE
+            place = (-(job.priority or 0), *fifo.place(job))
+            _require(not waits or (priority, rank, seq) == place, f"{job.id} stands at the wrong place in its share")
+            _require(not waits or job.share == share.name, f"{job.id} stands in the line of another share")
 
 
 def _check_job(state: State, job: Job) -> None:
