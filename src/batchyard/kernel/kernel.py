@@ -9,7 +9,7 @@ The control loop commits the effects before it acts on them. The simulator and t
 
 from __future__ import annotations
 
-from heapq import heappop
+from heapq import heapify, heappop
 from typing import Any
 
 from batchyard.kernel import gangs, lifecycle, quota_placement, waiting
@@ -37,6 +37,8 @@ from batchyard.kernel.state import Settings, State
 
 STARTS_A_STEP = 1000
 """A cap on the work of one round: a thousand starts, then the effects are committed, then the next."""
+STALE_DEADLINES = 1000
+"""So many deadlines of attempts that have ended are nothing to clean up for."""
 NOTEWORTHY_WAIT = 1000
 """Milliseconds for which a reason must have held up a queue before it is written to the history."""
 STANDSTILL = 1000
@@ -98,8 +100,7 @@ class Kernel:
         complete_service_environments(state, now)
         complete_queues(state, now)
         complete_quota_shares(state, now)
-        while state.deadlines and state.deadlines[0][0] <= now:
-            lifecycle.time_out(state, heappop(state.deadlines)[1])
+        self._time_out(now)
         self._recall_standing_lines(now)
         lines.call_freed(state)
         budget = STARTS_A_STEP
@@ -108,6 +109,16 @@ class Kernel:
         self._unfinished_round = budget == 0
         self._explain_newcomers()
         lifecycle.settle(state, now)
+
+    def _time_out(self, now: int) -> None:
+        """Ends the attempts whose time is up. Deadlines of attempts that have ended by themselves are dropped when they make
+        up most of them."""
+        state = self.state
+        while state.deadlines and state.deadlines[0][0] <= now:
+            lifecycle.time_out(state, heappop(state.deadlines)[1])
+        if len(state.deadlines) > 2 * len(state.tasks) + STALE_DEADLINES:
+            state.deadlines = [deadline for deadline in state.deadlines if deadline[1] in state.tasks]
+            heapify(state.deadlines)
 
     def _place_from(self, queue: JobQueue, budget: int, now: int) -> int:
         """Starts jobs of one queue until its head has to wait. Returns what is left of the round's budget."""
