@@ -15,6 +15,7 @@ from batchyard.kernel.ordering.quota_share import (
     Share,
     too_large,
 )
+from batchyard.kernel.waiting import explain
 
 CODE = "MISCONFIGURATION:QUOTA_MANAGEMENT_LIMIT_EXCEEDED"
 
@@ -178,6 +179,32 @@ class TestBorrowing:
         story.train("a2", "a", 2)
         story.train("a3", "a", 1)
         assert "quota share a uses 2 of its own 4" in story.history("a2")[-1][1].lower()
+
+    def test_why_it_waits_is_explained_by_its_share(self) -> None:
+        story = QuotaStory()
+        story.share("a", sharing("LEND"))
+        story.share("b", sharing("LEND_AND_BORROW"))
+        story.train("b1", "b", 8)
+        story.train("a1", "a", 2)
+        story.train("a2", "a")
+
+        def why(label: str) -> str:
+            return explain(story.kernel.state, story.jobs[label], None).text
+
+        assert why("a1") == (
+            "Is next in quota share a of job queue q. It needs 2 instances of type ml.m5.large, and that many are not free:"
+            " service environment se uses 8 of its 8 instances of type ml.m5.large. Quota share a uses 0 of its own 4"
+            " instances of type ml.m5.large, and what others have borrowed is taken back."
+        )
+        first = story.id("a1")
+        assert why("a2").startswith(
+            f"1 job is ahead of it in quota share a of job queue q; the first of them is {first}. That job needs 2 instances"
+        )
+        story.end("b1", 137)
+        assert why("b1").endswith(
+            "It needs 8 instances of type ml.m5.large; quota share b uses 0 of its own 4 instances of type ml.m5.large, and"
+            " 1 more can be borrowed now."
+        )
 
 
 class TestTheEnvironment:

@@ -172,7 +172,10 @@ def why_not_now(state: State, job: Job, service: ServiceRequest, subject: str) -
     share, used = ledger.shares[claim.share], ledger.used(claim.unit)[claim.share]
     uses = f"quota share {share.name} uses {used} of its own {share.own(claim.unit)} instances of type {claim.unit}"
     if ledger.is_own(claim):
-        return False, f"{text} Q{uses[1:]}: what others have borrowed is taken back."
+        taken_back = (
+            ", and what others have borrowed is taken back" if any(ledger.borrowed(claim.unit).values()) else ""
+        )
+        return False, f"{text} Q{uses[1:]}{taken_back}."
     if not share.borrows:
         return False, f"{subject} needs {service_placement.instances(service)}; {uses}, and does not borrow."
     if not ledger.within_borrow_limit(claim):
@@ -180,7 +183,7 @@ def why_not_now(state: State, job: Job, service: ServiceRequest, subject: str) -
             False,
             f"{subject} needs {service_placement.instances(service)}; {uses}, and may use {share.most(claim.unit)}.",
         )
-    idle = max(0, ledger.idle(claim.unit))
+    idle = max(0, ledger.idle(claim.unit) - max(0, share.own(claim.unit) - used))
     return (
         False,
         f"{subject} needs {service_placement.instances(service)}; {uses}, and {idle} more can be borrowed now.",
