@@ -219,6 +219,21 @@ def test_a_job_that_is_over_max_vcpus_alone_says_that(story: Story) -> None:
     story.terminate("A")
 
 
+def test_what_never_fitted_has_its_turn_the_moment_that_its_environment_grows() -> None:
+    story = Story(vcpus=3)
+    story.change_environment("ce", max_vcpus=1)
+    story.submit("busy")
+    story.submit("A", vcpus=2)
+    story.submit("B")
+    story.ordered("start busy#1")
+    story.change_environment("ce", max_vcpus=3)
+    story.ordered("start A#1")
+    story.run("busy", "A")
+    story.ordered("start B#1")
+    story.run("B")
+    story.over()
+
+
 def test_a_job_that_never_fitted_runs_once_its_environment_has_grown(story: Story) -> None:
     story.change_environment("ce", max_vcpus=1)
     story.submit("A", vcpus=2)

@@ -112,6 +112,7 @@ def update_environment(
     environment.detail = changed
     environment.due = now + 1
     save_environment(state, changed)
+    lifecycle.reconsider_all(state)  # The new limits hold from now on, for those that were set aside too.
     return shapes.UpdateComputeEnvironmentResponse(
         compute_environment_name=changed.compute_environment_name,
         compute_environment_arn=changed.compute_environment_arn,
@@ -154,8 +155,7 @@ def complete_environments(state: State, now: int) -> None:
             continue
         detail.status, detail.status_reason = _settled_status(detail)
         save_environment(state, detail)
-        for queue in state.queues.values():
-            lifecycle.reconsider(state, queue)
+        lifecycle.reconsider_all(state)
 
 
 def _settled_status(detail: shapes.ComputeEnvironmentDetail) -> tuple[str, str]:

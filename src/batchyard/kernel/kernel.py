@@ -89,8 +89,7 @@ class Kernel:
             known.capacity, known.lead = capacity, lead
         else:
             self.state.instances[instance_id] = Instance(id=instance_id, engine=engine, capacity=capacity, lead=lead)
-        for queue in self.state.queues.values():
-            lifecycle.reconsider(self.state, queue)
+        lifecycle.reconsider_all(self.state)
 
     def step(self, now: int) -> None:
         """Lets time pass (time-outs, status changes that are due), then places jobs, queue by queue in descending order of

@@ -225,6 +225,12 @@ def reconsider(state: State, queue: JobQueue) -> None:
         state.save(job)
 
 
+def reconsider_all(state: State) -> None:
+    """What there is to run jobs on has changed."""
+    for queue in state.queues.values():
+        reconsider(state, queue)
+
+
 def _wait_again(state: State, job: Job, reason: str | None, now: int) -> None:
     enter(state, job, Status.RUNNABLE, now, reason)
     fifo.enqueue(job.queue, job)

@@ -96,6 +96,7 @@ def update_environment(
     environment.detail = msgspec.structs.replace(environment.detail, **given, status="UPDATING")
     environment.due = now + 1
     save_environment(state, environment.detail)
+    lifecycle.reconsider_all(state)
     return shapes.UpdateServiceEnvironmentResponse(
         service_environment_name=environment.name,
         service_environment_arn=environment.detail.service_environment_arn,
@@ -194,8 +195,7 @@ def complete_service_environments(state: State, now: int) -> None:
             continue
         environment.detail.status = "VALID"
         save_environment(state, environment.detail)
-        for queue in state.queues.values():
-            lifecycle.reconsider(state, queue)
+        lifecycle.reconsider_all(state)
 
 
 def save_environment(state: State, detail: shapes.ServiceEnvironmentDetail) -> None:
