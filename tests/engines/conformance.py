@@ -400,11 +400,11 @@ class EngineConformance:
     async def test_files_are_their_own_task_s_alone(self, bench: Bench, tree: Files) -> None:
         other = Files(root=tree.root, contents={"input/greeting": b"another\n"})
         script = "cat /opt/conformance/input/greeting; sleep 0.2; ls -A /opt/conformance"
-        tasks = [bench.task(script, files=other), bench.task("ls -A /opt/conformance/* | wc -l")]
+        tasks = [bench.task(script, files=other), bench.task("ls -A /opt/conformance/* 2>/dev/null | wc -l")]
         bench.engine.start(tasks)
         await bench.story.ended(*(task.task_id for task in tasks))
         assert bench.log(tasks[0]) == [b"another", b"input"]
-        assert bench.log(tasks[1])[-1] == b"0"
+        assert bench.log(tasks[1]) == [b"0"]
 
     async def test_a_message_comes_with_the_end(self, bench: Bench, tree: Files) -> None:
         exited = await bench.run("echo ' out of luck ' > /opt/conformance/scratch/message; exit 3", files=tree)
