@@ -1,0 +1,183 @@
+"""What one instance of a type would hold of the jobs that wait, and which type holds them at the least cost.
+
+Jobs are worth what their resources cost on the cheapest mix of types: the dual prices of the linear programme "least cost
+of instances whose vCPUs, and whose memory, together suffice". At those prices no instance can hold more than it costs, so
+`cost / worth of what it holds` is at least 1, and 1 is perfect. That one number makes a small demand choose a small
+instance, a large one a large instance, and jobs short of memory a type with memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from batchyard.kernel.records import Resources
+from batchyard.kernel.scaling.shelf import times_in
+from batchyard.kernel.scaling.strategies import Offer
+
+GOOD_ENOUGH = 0.98
+"""A type is looked at only when it could beat the best so far by more than this. Larger types come first, so that this is
+also how much worse a larger instance may be than several smaller ones."""
+
+
+class Work(msgspec.Struct):
+    """The jobs that instances are chosen for."""
+
+    shapes: list[Resources]
+    left: list[int]
+    """How many of each shape are not yet packed."""
+    order: list[int]
+    """The shapes in the order in which they are packed; those with none left may be missing."""
+    proportional: bool
+    """Whether an instance may hold a cross-section of the work, instead of the first in order before all others."""
+
+    def total(self, indexes: Iterable[int]) -> Resources:
+        milli_vcpus = memory = gpus = 0
+        for index in indexes:
+            shape, left = self.shapes[index], self.left[index]
+            milli_vcpus += left * shape.milli_vcpus
+            memory += left * shape.memory
+            gpus += left * shape.gpus
+        return Resources(milli_vcpus, memory, gpus)
+
+    def total_without_gpus(self) -> Resources:
+        total = self.total(index for index, shape in enumerate(self.shapes) if not shape.gpus)
+        return total if total.milli_vcpus or total.memory else Resources(1, 1)
+
+
+class Prices(msgspec.Struct, frozen=True):
+    """What a vCPU/1000, a MiB and a GPU are worth."""
+
+    milli_vcpu: float
+    memory: float
+    gpu: float
+
+    def of(self, resources: Resources) -> float:
+        return resources.milli_vcpus * self.milli_vcpu + resources.memory * self.memory + resources.gpus * self.gpu
+
+
+class Pattern(msgspec.Struct, frozen=True):
+    """One instance and what it holds."""
+
+    offer: Offer
+    held: list[tuple[int, int]]
+    """Shape and number, none of them 0."""
+    score: float
+    """Cost by worth; 1 is perfect."""
+
+
+def prices(offers: Sequence[Offer], total: Resources) -> Prices:
+    """The dual prices for jobs that need `total` together.
+
+    Where GPUs are asked for they alone are counted: nobody launches a GPU instance for its vCPUs.
+    """
+    if total.gpus:
+        return Prices(
+            0.0, 0.0, min((each.cost / each.capacity.gpus for each in offers if each.capacity.gpus), default=0)
+        )
+    # Among (milli_vcpu, memory) prices that no type's cost falls short of, those that make the total worth most: a walk
+    # along the lower hull of the types' lines, from memory for nothing to where memory is as scarce as in the total.
+    at = min(offers, key=lambda each: (each.cost / each.capacity.milli_vcpus, -_memory_ratio(each)))
+    memory = 0.0
+    while total.memory and _memory_ratio(at) * total.milli_vcpus < total.memory:
+        crossings = [
+            (max(memory, _crossing(at, each)), -_memory_ratio(each), number)
+            for number, each in enumerate(offers)
+            if _memory_ratio(each) > _memory_ratio(at)
+        ]
+        ceiling = at.cost / at.capacity.memory
+        if not crossings or min(crossings)[0] >= ceiling:
+            return Prices(0.0, ceiling, 0.0)
+        memory, _, number = min(crossings)
+        at = offers[number]
+    return Prices((at.cost - memory * at.capacity.memory) / at.capacity.milli_vcpus, memory, 0.0)
+
+
+def _memory_ratio(offer: Offer) -> float:
+    return offer.capacity.memory / offer.capacity.milli_vcpus
+
+
+def _crossing(one: Offer, other: Offer) -> float:
+    """The price of memory from which on `other`, with more memory, leaves less for a vCPU than `one`."""
+    excess = other.cost / other.capacity.milli_vcpus - one.cost / one.capacity.milli_vcpus
+    return excess / (_memory_ratio(other) - _memory_ratio(one))
+
+
+def best_pattern(
+    work: Work, head: int, offers: Sequence[Offer], prices: Prices, companions: Sequence[int], *, alone: bool
+) -> Pattern:
+    """The type, of those given, that holds the head and what may go with it at the least cost.
+
+    With `alone` one type has to do for all jobs of the head's shape, and is judged by all instances that it would take.
+    """
+    whole = prices.of(work.total(companions))
+    shape, count = work.shapes[head], work.left[head]
+    hopes = []
+    for offer in offers:
+        instances = -(-count // times_in(shape, offer.capacity, count)) if alone else 1
+        hope = offer.cost * instances / max(1e-9, min(whole, instances * prices.of(offer.capacity)))
+        hopes.append((round(hope, 6), offer))
+    hopes.sort(key=lambda entry: entry[0])
+    best: Pattern | None = None
+    for hope, offer in hopes:
+        if best is not None and hope >= best.score * GOOD_ENOUGH:
+            break
+        for held in _fillings(work, head, offer, companions):
+            score = _score(work, head, offer, held, prices, alone=alone)
+            if best is None or score < best.score:
+                best = Pattern(offer, held, score)
+    assert best is not None
+    return best
+
+
+def _score(work: Work, head: int, offer: Offer, held: list[tuple[int, int]], prices: Prices, *, alone: bool) -> float:
+    instances = -(-work.left[head] // dict(held)[head]) if alone else 1
+    worth = sum(min(work.left[index], instances * number) * prices.of(work.shapes[index]) for index, number in held)
+    return offer.cost * instances / max(1e-9, worth)
+
+
+def _fillings(work: Work, head: int, offer: Offer, companions: Sequence[int]) -> list[list[tuple[int, int]]]:
+    first = times_in(work.shapes[head], offer.capacity, work.left[head])
+    ways = [_fill(work, head, first, offer.capacity, companions, None)]
+    if work.proportional and len(companions) > 1:
+        total = work.total(companions)
+        share = min(
+            (
+                room / need
+                for room, need in (
+                    (offer.capacity.milli_vcpus, total.milli_vcpus),
+                    (offer.capacity.memory, total.memory),
+                    (offer.capacity.gpus, total.gpus),
+                )
+                if need
+            ),
+            default=1.0,
+        )
+        if share < 1:
+            ways.append(_fill(work, head, max(1, int(work.left[head] * share)), offer.capacity, companions, share))
+    return ways
+
+
+def _fill(
+    work: Work, head: int, first: int, capacity: Resources, companions: Sequence[int], share: float | None
+) -> list[tuple[int, int]]:
+    """So many of the head, then of each companion its share of the work, then in order what still fits."""
+    shapes, left = work.shapes, work.left
+    held = {head: first}
+    vcpus = capacity.milli_vcpus - first * shapes[head].milli_vcpus
+    memory = capacity.memory - first * shapes[head].memory
+    gpus = capacity.gpus - first * shapes[head].gpus
+    for limit in (share, None) if share is not None else (None,):
+        for index in companions:
+            shape = shapes[index]
+            number = left[index] if limit is None else int(left[index] * limit)
+            number -= held.get(index, 0)
+            if number <= 0 or shape.milli_vcpus > vcpus or shape.memory > memory or shape.gpus > gpus:
+                continue
+            number = times_in(shape, Resources(vcpus, memory, gpus), number)
+            held[index] = held.get(index, 0) + number
+            vcpus -= number * shape.milli_vcpus
+            memory -= number * shape.memory
+            gpus -= number * shape.gpus
+    return list(held.items())
