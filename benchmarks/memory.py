@@ -87,7 +87,7 @@ async def _fill(data_dir: Path, count: int) -> None:
     gc.disable()
     try:
         kernel = Kernel(Settings(account=load_installation(store, None, None).account))
-        kernel.add_instance("local-process", Resources(1000, 1024), 0)
+        kernel.add_machine("local-process", Resources(1000, 1024), 0)
         with store.load() as snapshot:
             restore(kernel.state, snapshot, _now())
         for first in range(0, count, COMMIT_EVERY):

@@ -243,7 +243,7 @@ class ControlLoop:
     def _restore(self) -> None:
         self.kernel = Kernel(self._settings)
         for name, (resources, lead) in self._capacities.items():
-            self.kernel.add_instance(name, resources, lead)
+            self.kernel.add_machine(name, resources, lead)
         with self._store.load() as snapshot:
             restore(self.kernel.state, snapshot, self._clock())
 

@@ -81,7 +81,7 @@ class Story:
 
     def _new_kernel(self) -> Kernel:
         kernel = Kernel(Settings(account=ACCOUNT))
-        kernel.add_instance("local", *self._machine)
+        kernel.add_machine("local", *self._machine)
         return kernel
 
     def restored(self, snapshot: Snapshot) -> Kernel:

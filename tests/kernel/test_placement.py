@@ -306,7 +306,7 @@ def test_a_child_that_was_set_aside_and_cancelled_is_forgotten(story: Story) -> 
 def test_a_machine_that_has_grown_takes_what_it_could_not_take_before(story: Story) -> None:
     story.submit("A", memory=5000)
     story.ordered()
-    story.kernel.add_instance("local", Resources(2000, 8192), 0)
+    story.kernel.add_machine("local", Resources(2000, 8192), 0)
     story.pass_time(0)
     story.ordered("start A#1")
     story.run("A")
@@ -315,7 +315,7 @@ def test_a_machine_that_has_grown_takes_what_it_could_not_take_before(story: Sto
 def test_a_thousand_starts_a_round() -> None:
     story = Story()
     kernel = story.kernel
-    kernel.add_instance("local", Resources(3_000_000, 3_000_000), 0)
+    kernel.add_machine("local", Resources(3_000_000, 3_000_000), 0)
     story.change_environment("ce", max_vcpus=3000)
     kernel.apply(submission(array_properties=shapes.ArrayProperties(size=1200)), story.now)
     kernel.step(story.now)

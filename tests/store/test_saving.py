@@ -126,7 +126,7 @@ def test_restoring_is_what_the_last_commit_left(shelf: Shelf, story: Story) -> N
     story.run("A:0", code=1)
     story.submit("B", after=["A"])
     kernel = Kernel(story.kernel.state.settings)
-    kernel.add_instance("local", *story._machine)
+    kernel.add_machine("local", *story._machine)
     with shelf.store.load() as snapshot:
         restore(kernel.state, snapshot, story.now)
     assert dump_state(kernel.state) == dump_state(story.kernel.state)

@@ -49,6 +49,16 @@ def changed_environment(
     return changed
 
 
+def replaces_instances(before: shapes.ComputeEnvironmentDetail, after: shapes.ComputeEnvironmentDetail) -> bool:
+    """Whether the update is one of the infrastructure, which replaces all instances (User Guide "Perform infrastructure
+    updates"): anything but numbers of vCPUs, the scaling policy and what is not of the compute resources."""
+    old, new = before.compute_resources, after.compute_resources
+    if old is None or new is None or old.type not in ("EC2", "SPOT"):
+        return False
+    members = [member for member in old.__struct_fields__ if member not in _SCALING]
+    return any(getattr(old, member) != getattr(new, member) for member in members)
+
+
 def _replaced(present: StructT, update: msgspec.Struct) -> StructT:
     """The members that the update gives, over those that are there."""
     given = {name: value for name in update.__struct_fields__ if (value := getattr(update, name)) is not None}

@@ -15,8 +15,10 @@ from batchyard.kernel.commands import (
     UpdateComputeEnvironment,
 )
 from batchyard.kernel.compute_resources import check_resources, is_fargate
-from batchyard.kernel.environment_updates import changed_environment
+from batchyard.kernel.draining import drain, replace_instances
+from batchyard.kernel.environment_updates import changed_environment, replaces_instances
 from batchyard.kernel.identifiers import NAME, cluster_arn
+from batchyard.kernel.instances import ENVIRONMENT_DELETED, is_replacing
 from batchyard.kernel.placement import used_in
 from batchyard.kernel.records import ComputeEnvironment
 from batchyard.kernel.refusal import Refusal
@@ -74,7 +76,10 @@ def create_environment(
     )
     if request.eks_configuration is None and request.type == "MANAGED":
         detail.update_policy = shapes.UpdatePolicy(terminate_jobs_on_update=False, job_execution_timeout_minutes=30)
-    state.environments[name] = ComputeEnvironment(detail=detail, due=now + 1, used=used_in(state, name))
+    environment = ComputeEnvironment(detail=detail, due=now + 1, used=used_in(state, name))
+    if resources is not None:
+        environment.wanted_vcpus = resources.desired_vcpus or 0
+    state.environments[name] = environment
     save_environment(state, detail)
     return shapes.CreateComputeEnvironmentResponse(
         compute_environment_name=name, compute_environment_arn=detail.compute_environment_arn
@@ -103,13 +108,19 @@ def update_environment(
     if environment is None:
         raise Refusal(f"ComputeEnvironment {request.compute_environment} not found.", wrapped=False)
     detail = environment.detail
-    if environment.due is not None:
+    if _is_modified(environment):
         raise Refusal("Cannot update, resource is being modified", wrapped=False)
     changed = changed_environment(detail, request)
     if changed.compute_resources is not None:
         check_resources(changed.compute_resources, eks=detail.eks_configuration is not None)
     changed.status, changed.status_reason = "UPDATING", "ComputeEnvironment Updating"
+    replaces = replaces_instances(detail, changed)
     environment.detail = changed
+    environment.types = None
+    if request.compute_resources is not None and request.compute_resources.desired_vcpus is not None:
+        environment.wanted_vcpus = request.compute_resources.desired_vcpus
+    if replaces:
+        replace_instances(state, environment, now)
     environment.due = now + 1
     save_environment(state, changed)
     lifecycle.reconsider_all(state)  # The new limits hold from now on, for those that were set aside too.
@@ -124,7 +135,7 @@ def delete_environment(state: State, command: DeleteComputeEnvironment, now: int
     environment = find_environment(state, command.environment)
     if environment is None:
         return
-    if environment.due is not None:
+    if _is_modified(environment):
         raise Refusal("Cannot delete, resource is being modified", wrapped=False)
     if environment.detail.state != "DISABLED":
         raise Refusal("Cannot delete, state must be DISABLED", wrapped=False)
@@ -135,6 +146,10 @@ def delete_environment(state: State, command: DeleteComputeEnvironment, now: int
     environment.detail.status, environment.detail.status_reason = "DELETING", "ComputeEnvironment Deleting"
     environment.due = now + 1
     save_environment(state, environment.detail)
+
+
+def _is_modified(environment: ComputeEnvironment) -> bool:
+    return environment.due is not None or environment.detail.status in ("CREATING", "UPDATING", "DELETING")
 
 
 def environments_due(state: State) -> list[int]:
@@ -149,7 +164,11 @@ def complete_environments(state: State, now: int) -> None:
             continue
         environment.due = None
         detail = environment.detail
+        if detail.status == "UPDATING" and is_replacing(environment):
+            continue  # The end of the last of them completes the update.
         if detail.status == "DELETING":
+            for instance in list(environment.instances.values()):
+                drain(state, instance, ENVIRONMENT_DELETED, now)
             del state.environments[environment.name]
             state.effects.resources[KIND, environment.name] = None
             continue

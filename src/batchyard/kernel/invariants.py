@@ -29,7 +29,17 @@ def check_invariants(state: State) -> None:
         shares = Counter(job.share for job in state.jobs.values() if job.queue is queue and job.share is not None)
         _require(queue.shares == shares, f"queue {queue.name} counts shares {queue.shares}, has {dict(shares)}")
         _check_quota_shares(state, queue)
+        demand = _demand(state, queue)
+        _require(queue.demand == demand, f"queue {queue.name} counts a demand of {queue.demand}, has {dict(demand)}")
     _require(not state.settling, "something has ended that nobody was told of")
+
+
+def _demand(state: State, queue: JobQueue) -> Counter[Resources]:
+    demand: Counter[Resources] = Counter()
+    for job in state.jobs.values():
+        if job.queue is queue:
+            demand[job.resources] += job.array.counts[Status.RUNNABLE] if job.array else job.status is Status.RUNNABLE
+    return +demand
 
 
 def _check_quota_shares(state: State, queue: JobQueue) -> None:

@@ -12,8 +12,9 @@ from __future__ import annotations
 from heapq import heapify, heappop
 from typing import Any
 
-from batchyard.kernel import gangs, lifecycle, quota_placement, waiting
+from batchyard.kernel import autoscaling, gangs, lifecycle, quota_placement, waiting
 from batchyard.kernel.commands import Command
+from batchyard.kernel.draining import complete_instances
 from batchyard.kernel.effects import Effects, Wait
 from batchyard.kernel.environments import complete_environments, environments_due
 from batchyard.kernel.handling import handle
@@ -81,14 +82,14 @@ class Kernel:
             case TaskRecalled():
                 lifecycle.recalled(self.state, message.task_id, now)
 
-    def add_instance(self, engine: str, capacity: Resources, lead: int) -> None:
+    def add_machine(self, engine: str, capacity: Resources, lead: int) -> None:
         """An engine has come up with this much to offer."""
         instance_id = instance_id_of(engine)
-        known = self.state.instances.get(instance_id)
-        if known is not None:
-            known.capacity, known.lead = capacity, lead
-        else:
-            self.state.instances[instance_id] = Instance(id=instance_id, engine=engine, capacity=capacity, lead=lead)
+        machine = self.state.machines.get(instance_id)
+        if machine is None:
+            machine = Instance(id=instance_id, engine=engine, capacity=capacity, lead=lead)
+            self.state.machines[instance_id] = self.state.instances[instance_id] = machine
+        machine.capacity, machine.lead = capacity, lead
         lifecycle.reconsider_all(self.state)
 
     def step(self, now: int) -> None:
@@ -96,18 +97,25 @@ class Kernel:
         priority."""
         state = self.state
         complete_environments(state, now)
+        complete_instances(state, now)
         complete_service_environments(state, now)
         complete_queues(state, now)
         complete_quota_shares(state, now)
         self._time_out(now)
         self._recall_standing_lines(now)
         lines.call_freed(state)
-        budget = STARTS_A_STEP
-        for queue in sorted(state.queues.values(), key=lambda queue: -(queue.detail.priority or 0)):
-            budget = self._place_from(queue, budget, now)
-        self._unfinished_round = budget == 0
+        budget = self._place_all(STARTS_A_STEP, now)
+        while budget and autoscaling.scale(state, now):
+            budget = self._place_all(budget, now)
+        self._unfinished_round = budget == 0 or state.scaling_due
         self._explain_newcomers()
         lifecycle.settle(state, now)
+
+    def _place_all(self, budget: int, now: int) -> int:
+        """Starts jobs, queue by queue. Returns what is left of the round's budget."""
+        for queue in sorted(self.state.queues.values(), key=lambda queue: -(queue.detail.priority or 0)):
+            budget = self._place_from(queue, budget, now)
+        return budget
 
     def _time_out(self, now: int) -> None:
         """Ends the attempts whose time is up. Deadlines of attempts that have ended by themselves are dropped when they make
@@ -207,7 +215,7 @@ class Kernel:
             self.state.effects.waits.append(Wait(queue.name, queue.wait.since, reason.text))
 
     def _recall_standing_lines(self, now: int) -> None:
-        for instance in self.state.instances.values():
+        for instance in self.state.machines.values():
             if instance.line and now - instance.moved_at >= STANDSTILL:
                 instance.moved_at = now
                 instance.stands_still = True
@@ -257,10 +265,12 @@ class Kernel:
         ]
         if state.deadlines:
             times.append(state.deadlines[0][0])
+        if state.timers:
+            times.append(state.timers[0][0])
         times += [
             queue.wait.since + NOTEWORTHY_WAIT
             for queue in state.queues.values()
             if queue.wait is not None and not queue.wait.written
         ]
-        times += [instance.moved_at + STANDSTILL for instance in state.instances.values() if instance.line]
+        times += [instance.moved_at + STANDSTILL for instance in state.machines.values() if instance.line]
         return min(times, default=None)

@@ -15,11 +15,13 @@ from batchyard.kernel.dependencies import FAILED_REASON, Outlook, register
 from batchyard.kernel.effects import Start, Stop
 from batchyard.kernel.environment import log_stream_of
 from batchyard.kernel.identifiers import container_instance_arn, task_arn
+from batchyard.kernel.instances import RECLAIMED, ended_by
 from batchyard.kernel.ordering import fifo
 from batchyard.kernel.placement import Place, release_room, take_room
 from batchyard.kernel.records import Array, Ending, Job, JobQueue, ServiceRequest, Status, Task
 from batchyard.kernel.retries import TIMED_OUT, AttemptEnd, wants_retry
 from batchyard.kernel.state import Settled, State
+from batchyard.kernel.suitability import forget_verdicts
 from batchyard.kernel.training import TRAINING_STOP_GRACE, preempted_attempt, service_attempt, time_out_reason
 from batchyard.shapes import batch as shapes
 
@@ -56,7 +58,9 @@ def release(state: State, job: Job, now: int) -> None:
         state.enter(job, Status.RUNNABLE, now)
         fifo.enqueue(job.queue, job)
         return
+    waited = job.array.counts[Status.RUNNABLE]
     arrays.release(job.array, now)
+    state.count_waiting(job, job.array.counts[Status.RUNNABLE] - waited)
     state.save(job)
     if arrays.next_ready(job.array) is not None:
         fifo.enqueue(job.queue, job)
@@ -71,7 +75,7 @@ def start(state: State, job: Job, place: Place, now: int) -> None:
     task_id = job.task_id
     job.task = Task(id=task_id, instance=place.instance.id, environment=place.environment.name, ahead=place.ahead)
     state.tasks[task_id] = job
-    take_room(place, job, now)
+    take_room(state, place, job, now)
     consumable_resources.lock(state, job, job.task)
     enter(state, job, Status.STARTING, now)
     state.effects.start.append(Start(place.instance.engine, job, task_id, job.attempt))
@@ -107,8 +111,9 @@ def exited(
     if started_at is not None and job.status is Status.STARTING:
         started(state, task_id, started_at)
     _note_run_time(state, job, at)
-    succeeded = exit_code == 0 and job.task.ending is None
-    status_reason = job.task.ending_reason or (EXITED if job.started_at is not None else FAILED_TO_START)
+    succeeded = exit_code == 0 and job.task.ending in (None, Ending.RECLAIMED)
+    ran = EXITED if job.started_at is not None else FAILED_TO_START
+    status_reason = ran if succeeded else job.task.ending_reason or ran
     end_attempt(state, job, at, succeeded, AttemptEnd(status_reason, reason, exit_code))
 
 
@@ -117,7 +122,7 @@ def lost(state: State, task_id: str, at: int) -> None:
     job = state.tasks.get(task_id)
     if job is None or job.task is None:
         return
-    text = f"Host EC2 (instance {job.task.instance}) terminated."
+    text = ended_by(job.task.instance)
     end_attempt(state, job, at, False, AttemptEnd(job.task.ending_reason or text))
 
 
@@ -227,6 +232,8 @@ def reconsider(state: State, queue: JobQueue) -> None:
 
 def reconsider_all(state: State) -> None:
     """What there is to run jobs on has changed."""
+    forget_verdicts(state)
+    state.scaling_due = True
     for queue in state.queues.values():
         reconsider(state, queue)
 
@@ -314,6 +321,7 @@ def _make_ready(state: State, parent: Job, array: Array, index: int, now: int) -
     if array.states[index] != Status.PENDING or array.ready is None:
         return
     arrays.make_ready(array, index, now)
+    state.count_waiting(parent, 1)
     state.save(parent)
     fifo.enqueue(parent.queue, parent)
 
@@ -384,8 +392,10 @@ def _fail_untouched(state: State, parent: Job, reason: str, now: int) -> None:
     indices = arrays.untouched(array)
     if indices:
         array.untouched_reason = reason
+        waited = array.counts[Status.RUNNABLE]
         for index in indices:
             arrays.set_status(array, index, Status.FAILED, now)
+        state.count_waiting(parent, array.counts[Status.RUNNABLE] - waited)
         state.settling.append(Settled(parent, indices, False))
     state.save(parent)
 
@@ -456,6 +466,9 @@ def order_stop(state: State, job: Job) -> None:
 
 def stop_grace(state: State, job: Job) -> float:
     """Seconds between SIGTERM and SIGKILL."""
+    instance = state.instances.get(job.task.instance) if job.task is not None else None
+    if instance is not None and instance.detail is not None and instance.detail.draining == RECLAIMED:
+        return state.settings.spot_notice_seconds
     return state.settings.stop_grace_seconds if job.service is None else TRAINING_STOP_GRACE
 
 

@@ -1,16 +1,36 @@
 """Which instance takes a job.
 
 The compute environments of a queue are tried in their order; the first that is available and has room takes the job
-(User Guide "Job queues"). When none has room, a job of a kind that ends within milliseconds may be handed over *ahead*:
-the engine begins it as soon as the running ones make room, which hides the round trip. See `Instance.line`.
+(User Guide "Job queues"). What an environment has to place jobs on depends on its capacity, see :class:`Capacity`. When
+none has room, a job of a kind that ends within milliseconds may be handed over *ahead*: the engine begins it as soon as
+the running ones make room, which hides the round trip. See `Instance.line`.
 """
 
 from __future__ import annotations
 
+import enum
+
 import msgspec
 
+from batchyard.kernel import instances
 from batchyard.kernel.records import NOTHING, ComputeEnvironment, Instance, Job, JobQueue, Kind, Resources
 from batchyard.kernel.state import State
+
+CAPACITY_TAG = "batchyard:capacity"
+"""Of an EC2 or SPOT environment: `instances` or `slices`, see :class:`Capacity`."""
+
+
+class Capacity(enum.Enum):
+    """Where an environment's jobs are placed."""
+
+    INSTANCES = "instances"
+    """On instances of EC2 types, which it launches and lets go: EC2 and SPOT."""
+    SLICES = "slices"
+    """Each task on a slice of a machine of its own size: FARGATE, FARGATE_SPOT and ECS_MANAGED_INSTANCES."""
+    HOSTS = "hosts"
+    """On what its user has registered: UNMANAGED."""
+    NONE = "none"
+    """Nowhere: a Kubernetes cluster that is not connected."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -21,21 +41,47 @@ class Place(msgspec.Struct, frozen=True):
     ahead: bool = False
 
 
+def capacity_of(state: State, environment: ComputeEnvironment) -> Capacity:
+    """What kind of capacity an environment has."""
+    detail = environment.detail
+    if detail.eks_configuration is not None:
+        return Capacity.NONE
+    if detail.type != "MANAGED" or detail.compute_resources is None:
+        return Capacity.HOSTS
+    if detail.compute_resources.type not in ("EC2", "SPOT"):
+        return Capacity.SLICES
+    chosen = (detail.tags or {}).get(CAPACITY_TAG)
+    if chosen in ("instances", "slices"):
+        return Capacity(chosen)
+    return Capacity.SLICES if state.settings.slices else Capacity.INSTANCES
+
+
 def find_place(state: State, job: Job) -> Place | None:
     """The place of a job, or None when it has to wait."""
     if job.kind is not Kind.CONTAINER:
         return None
     environments = environments_of(state, job.queue)
     for environment in environments:
-        if not environment.available or not _has_share(environment, job.resources):
-            continue
-        for instance in instances_of(state, environment):
-            if not instance.line and job.resources.fits(instance.room):
+        if environment.available:
+            instance = _room_in(state, environment, job.resources)
+            if instance is not None:
                 return Place(environment, instance)
     for environment in environments:
-        for instance in instances_of(state, environment) if environment.available else ():
-            if _may_line_up(state, job, environment, instance):
-                return Place(environment, instance, ahead=True)
+        for machine in slices_of(state, environment) if environment.available else ():
+            if _may_line_up(state, job, environment, machine):
+                return Place(environment, machine, ahead=True)
+    return None
+
+
+def _room_in(state: State, environment: ComputeEnvironment, wanted: Resources) -> Instance | None:
+    if capacity_of(state, environment) is not Capacity.SLICES:
+        found = environment.rooms.find(wanted)
+        return environment.instances[found] if found is not None else None
+    if not _has_share(environment, wanted):
+        return None
+    for machine in state.machines.values():
+        if not machine.line and wanted.fits(machine.room):
+            return machine
     return None
 
 
@@ -46,21 +92,9 @@ def environments_of(state: State, queue: JobQueue) -> list[ComputeEnvironment]:
     return [state.environments[name] for name in names if name in state.environments]
 
 
-def instances_of(state: State, environment: ComputeEnvironment) -> list[Instance]:
-    """The instances that an environment may use: as yet the machine itself, for every managed one."""
-    if environment.detail.type != "MANAGED" or environment.detail.eks_configuration is not None:
-        return []
-    return list(state.instances.values())
-
-
-def largest(state: State, environment: ComputeEnvironment) -> Resources:
-    """The most that one job could ever have in this environment."""
-    instances = instances_of(state, environment)
-    return Resources(
-        min(environment.max_milli_vcpus, max((instance.capacity.milli_vcpus for instance in instances), default=0)),
-        max((instance.capacity.memory for instance in instances), default=0),
-        max((instance.capacity.gpus for instance in instances), default=0),
-    )
+def slices_of(state: State, environment: ComputeEnvironment) -> list[Instance]:
+    """The machines that an environment may have slices of, for each of its tasks."""
+    return list(state.machines.values()) if capacity_of(state, environment) is Capacity.SLICES else []
 
 
 def used_in(state: State, name: str) -> Resources:
@@ -72,15 +106,31 @@ def used_in(state: State, name: str) -> Resources:
     return sum((job.resources for job in running if job.task and job.task.environment == name), start=NOTHING)
 
 
-def take_room(place: Place, job: Job, now: int) -> None:
+def take_room(state: State, place: Place, job: Job, now: int) -> None:
     """Books a job where it goes."""
+    instance = place.instance
     if place.ahead:
-        if not place.instance.line:
-            place.instance.moved_at = now
-        place.instance.line.append(job)
+        if not instance.line:
+            instance.moved_at = now
+        instance.line.append(job)
         return
-    place.instance.used += job.resources
     place.environment.used += job.resources
+    occupy(state, instance, job)
+
+
+def occupy(state: State, instance: Instance, job: Job) -> None:
+    """A task of the job is on this instance."""
+    instance.used += job.resources
+    if instance.detail is None:
+        return
+    instance.jobs[job.id] = job
+    state.idle.pop(instance.id, None)
+    environment = state.environments.get(instance.detail.environment)
+    if environment is not None and instances.takes_tasks(instance):
+        environment.rooms.update(instance.id, instance.room)
+    if not instance.detail.has_worked:
+        instance.detail.has_worked = True
+        instances.save(state, instance.detail)
 
 
 def release_room(state: State, job: Job, now: int) -> None:
@@ -103,10 +153,22 @@ def release_room(state: State, job: Job, now: int) -> None:
     for instance_id in task.instances:
         instance = state.instances.get(instance_id)
         if instance is not None:
-            instance.used -= job.resources
-            instance.moved_at = now
-            instance.stands_still = False
-            advance_line(state, instance)
+            _vacate(state, instance, job, now)
+
+
+def _vacate(state: State, instance: Instance, job: Job, now: int) -> None:
+    instance.used -= job.resources
+    if instance.detail is None:
+        instance.moved_at = now
+        instance.stands_still = False
+        advance_line(state, instance)
+        return
+    instance.jobs.pop(job.id, None)
+    environment = state.environments.get(instance.detail.environment)
+    if environment is not None and instances.takes_tasks(instance):
+        environment.rooms.update(instance.id, instance.room)
+    if not instances.is_busy(instance):
+        instances.note_idle(state, instance, now)
 
 
 def advance_line(state: State, instance: Instance) -> None:

@@ -95,7 +95,7 @@ def ledger_of(state: State, queue: JobQueue) -> Ledger:
             limit.capacity_unit or "": (limit.max_capacity or 0) - used.get(limit.capacity_unit or "", 0)
             for limit in limits
         },
-        rooms={name: instance.room for name, instance in state.instances.items() if not instance.line},
+        rooms={name: instance.room for name, instance in state.machines.items() if not instance.line},
         running={job.id: claim_of(job) for job in _running(state, queue)},
     )
 

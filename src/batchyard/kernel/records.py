@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import enum
 from collections import deque
+from typing import Any
 
 import msgspec
 
+from batchyard.catalogue import InstanceType
 from batchyard.kernel.identifiers import task_id_of
+from batchyard.kernel.resources import NOTHING as NOTHING
+from batchyard.kernel.resources import Resources as Resources
+from batchyard.kernel.scaling.rooms import Rooms
 from batchyard.shapes import batch as shapes
 
 
@@ -52,29 +57,38 @@ class Kind(enum.IntEnum):
     """A service job: a SageMaker training job."""
 
 
-class Resources(msgspec.Struct, frozen=True):
-    """What one task asks for. Jobs that ask for the same share one object."""
+class InstanceDetail(msgspec.Struct, kw_only=True):
+    """What is kept of an instance that was launched, or of a host that was registered. See `instances.py`."""
 
-    milli_vcpus: int
-    memory: int
-    """MiB."""
-    gpus: int = 0
-
-    def __add__(self, other: Resources) -> Resources:
-        return Resources(self.milli_vcpus + other.milli_vcpus, self.memory + other.memory, self.gpus + other.gpus)
-
-    def __sub__(self, other: Resources) -> Resources:
-        return Resources(self.milli_vcpus - other.milli_vcpus, self.memory - other.memory, self.gpus - other.gpus)
-
-    def fits(self, room: Resources) -> bool:
-        return self.milli_vcpus <= room.milli_vcpus and self.memory <= room.memory and self.gpus <= room.gpus
-
-    def __str__(self) -> str:
-        gpus = f" and {self.gpus} GPU" if self.gpus else ""
-        return f"{self.milli_vcpus / 1000:g} vCPU{' and' if not gpus else ','} {self.memory} MiB{gpus}"
-
-
-NOTHING = Resources(0, 0, 0)
+    id: str
+    environment: str
+    """Name of its compute environment."""
+    machine: str
+    """The machine that it is a slice of."""
+    purchase: str
+    """ON_DEMAND, SPOT, or REGISTERED for a host of an unmanaged environment."""
+    vcpus: int
+    capacity: Resources
+    """What tasks can have of it."""
+    footprint: Resources
+    """What it takes of its machine."""
+    launched_at: int
+    instance_type: str | None = None
+    """As `c6i.large`; None for a host."""
+    name: str | None = None
+    """Of a host, as its user calls it."""
+    price: float = 0.0
+    """US dollars an hour."""
+    state: str = "pending"
+    """EC2's: pending, running, shutting-down, terminated."""
+    running_at: int | None = None
+    has_worked: bool = False
+    """A task has run on it."""
+    draining: str | None = None
+    """Why nothing new is placed on it."""
+    deadline: int | None = None
+    """When what still runs on it is stopped, while it drains."""
+    terminated_at: int | None = None
 
 
 class Instance(msgspec.Struct, kw_only=True):
@@ -84,6 +98,14 @@ class Instance(msgspec.Struct, kw_only=True):
     engine: str
     capacity: Resources
     used: Resources = NOTHING
+    detail: InstanceDetail | None = None
+    """None: the machine itself, which the engine offers."""
+    jobs: dict[str, Job] = msgspec.field(default_factory=dict)
+    """What runs on it, by job id; only of one that is a slice of a machine."""
+    idle_since: int = 0
+    """When the last task that was here ended."""
+    reclaimed_at: int | None = None
+    """When a Spot instance will get its notice, as drawn from its id."""
     lead: int = 0
     """How many tasks the engine takes ahead of free resources."""
     line: deque[Job] = msgspec.field(default_factory=deque)
@@ -105,6 +127,22 @@ class ComputeEnvironment(msgspec.Struct, kw_only=True):
     due: int | None = None
     """When the asynchronous change that is under way (CREATING, UPDATING, DELETING) is completed."""
     used: Resources = NOTHING
+    instances: dict[str, Instance] = msgspec.field(default_factory=dict)
+    """Those launched for it, or registered with it, that are not terminated, by id."""
+    vcpus: int = 0
+    """Of all its instances."""
+    booting: dict[str, Instance] = msgspec.field(default_factory=dict)
+    """Those of them that are pending."""
+    rooms: Rooms = msgspec.field(default_factory=Rooms)
+    """What is free on those of them that take tasks."""
+    unavailable: dict[str, int] = msgspec.field(default_factory=dict)
+    """Instance types that could not be launched lately, and until when they are not tried again."""
+    wanted_vcpus: int = 0
+    """What its user has set `desiredvCpus` to, until it is reached."""
+    types: list[InstanceType] | None = None
+    """The instance types that it may launch, once somebody has asked. See `suitability.py`."""
+    verdicts: dict[Resources, Any] = msgspec.field(default_factory=dict)
+    """Whether it could ever run a job, by what the job asks for. See `suitability.py`."""
 
     @property
     def name(self) -> str:
@@ -247,6 +285,8 @@ class JobQueue(msgspec.Struct, kw_only=True):
     shares: dict[str, int] = msgspec.field(default_factory=dict)
     """Those of them with a share identifier, or in a quota share, by its name: the shares that are active."""
     quota_shares: dict[str, QuotaShare] = msgspec.field(default_factory=dict)
+    demand: dict[Resources, int] = msgspec.field(default_factory=dict)
+    """How many jobs are RUNNABLE (children of arrays one by one), by what they ask for."""
     waiting: list[tuple[int, int, Job]] = msgspec.field(default_factory=list)
     """A heap of (rank, seq, job): see `ordering/fifo.py`."""
     last_start: tuple[tuple[int, int], int] = ((0, 0), 0)
@@ -275,6 +315,14 @@ class JobQueue(msgspec.Struct, kw_only=True):
         if job.share is not None:
             self.shares[job.share] = self.shares.get(job.share, 0) + 1
 
+    def count_waiting(self, job: Job, more: int) -> None:
+        """So many more (or fewer) jobs like this one are RUNNABLE."""
+        count = self.demand.get(job.resources, 0) + more
+        if count:
+            self.demand[job.resources] = count
+        else:
+            self.demand.pop(job.resources, None)
+
     def count_out(self, job: Job) -> None:
         """A job has finished."""
         self.unfinished -= 1
@@ -291,6 +339,8 @@ class Ending(enum.IntEnum):
     TIMEOUT = 2
     PREEMPTED = 3
     """Another job has a better claim to what it uses: the attempt does not count, and the job waits again."""
+    RECLAIMED = 4
+    """Its instance goes. A program that ends well nevertheless has succeeded."""
 
 
 class Failure(msgspec.Struct, frozen=True):

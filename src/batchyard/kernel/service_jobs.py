@@ -187,7 +187,7 @@ def _checked_share(state: State, queue: JobQueue, request: shapes.SubmitServiceJ
 
 def _machine(state: State) -> Resources | None:
     """The largest machine there is."""
-    capacities = [instance.capacity for instance in state.instances.values()]
+    capacities = [instance.capacity for instance in state.machines.values()]
     return max(capacities, key=lambda capacity: (capacity.milli_vcpus, capacity.memory), default=None)
 
 

@@ -60,7 +60,7 @@ def find_gang(state: State, job: Job, service: ServiceRequest) -> Gang | None:
     if used_of(environment, kind) + wanted > limit_of(environment, kind):
         return None
     places: list[Instance] = []
-    for instance in state.instances.values():
+    for instance in state.machines.values():
         if not instance.line:
             places += [instance] * (min(wanted - len(places), _times(job.resources, instance.room)))
     return Gang(environment, tuple(places)) if len(places) == wanted else None
@@ -82,7 +82,7 @@ def never_fits(state: State, job: Job, service: ServiceRequest) -> tuple[str, st
         unit = "instances" if unit_of(environment, kind) == NUM_INSTANCES else f"instances of type {kind}"
         text = f"It needs {instances(service)}; service environment {environment.name} has {limit} {unit}."
         return MAX_CAPACITY, text
-    holds = sum(_times(job.resources, instance.capacity) for instance in state.instances.values())
+    holds = sum(_times(job.resources, instance.capacity) for instance in state.machines.values())
     if holds < wanted:
         return NO_CAPACITY, f"It needs {instances(service)} with {job.resources} each; this machine can hold {holds}."
     return None
@@ -101,7 +101,7 @@ def why_not_now(state: State, job: Job, service: ServiceRequest, subject: str) -
     unit = "instances" if unit_of(environment, kind) == NUM_INSTANCES else f"instances of type {kind}"
     text = f"service environment {environment.name} uses {used} of its {limit} {unit}"
     if used + service.instance_count <= limit:
-        rooms = "; ".join(f"{each.id} has {each.room} free of {each.capacity}" for each in state.instances.values())
+        rooms = "; ".join(f"{each.id} has {each.room} free of {each.capacity}" for each in state.machines.values())
         text += f", but each instance takes {job.resources}, and {rooms}"
     return False, f"{subject} needs {instances(service)}, and that many are not free: {text}."
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from batchyard.catalogue import Catalogue, load
 from batchyard.kernel.effects import Effects, Transition
 from batchyard.kernel.identifiers import Account, split_child
 from batchyard.kernel.records import (
@@ -33,6 +34,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     maximum_array_size: int = 10_000
     lead_milliseconds: int = 100
     """How much work, by the recent run time of the job definition, may be handed to an engine ahead of free resources."""
+    catalogue: Catalogue = msgspec.field(default_factory=load)
+    """The EC2 instance types that there are."""
+    slices: bool = False
+    """Whether EC2 and SPOT environments give each task a slice of the machine of its own, and launch no instances, unless their
+    tag `batchyard:capacity` says otherwise."""
+    boot_seconds: float = 0.0
+    """From the launch of an instance until it runs."""
+    idle_seconds: float = 60.0
+    """For how long an instance is kept that has nothing to do. AWS publishes no figure; see `minScaleDownDelayMinutes`."""
+    launch_failure_rate: float = 0.0
+    """The part of launches that have insufficient capacity."""
+    spot_interruptions_an_hour: float = 0.0
+    """How often a Spot instance is reclaimed, on average."""
+    spot_notice_seconds: float = 120.0
+    """Between the notice and the end of a Spot instance (EC2 "Spot Instance interruption notices")."""
+    seed: int = 0
+    """Of what is left to chance."""
 
 
 class DefinitionFamily(msgspec.Struct):
@@ -72,7 +90,18 @@ class State(msgspec.Struct, kw_only=True):
     scheduling_policies: dict[str, shapes.SchedulingPolicyDetail] = msgspec.field(default_factory=dict)
     submission_tokens: dict[str, SubmissionToken] = msgspec.field(default_factory=dict)
     """Client tokens of service jobs, the oldest first."""
+    machines: dict[str, Instance] = msgspec.field(default_factory=dict)
+    """What the engines offer."""
     instances: dict[str, Instance] = msgspec.field(default_factory=dict)
+    """All that tasks may be placed on: the machines, and the instances that are slices of them."""
+    idle: dict[str, Instance] = msgspec.field(default_factory=dict)
+    """Launched instances that run and have nothing to do, the longest idle first."""
+    launches: int = 0
+    """Since the start of the server: part of the ids of instances."""
+    timers: list[tuple[int, str]] = msgspec.field(default_factory=list)
+    """A heap of (time, instance id): when to look after an instance."""
+    scaling_due: bool = False
+    """Something has changed that may call for another instance."""
     resources: dict[Resources, Resources] = msgspec.field(default_factory=dict)
     """One object for each shape that jobs ask for."""
     names: dict[str, str] = msgspec.field(default_factory=dict)
@@ -102,6 +131,8 @@ class State(msgspec.Struct, kw_only=True):
 
     def enter(self, job: Job, status: Status, now: int, reason: str | None = None) -> None:
         """Moves a job to a status: record, row and history."""
+        if job.array is None and (job.status is Status.RUNNABLE) is not (status is Status.RUNNABLE):
+            self.count_waiting(job, 1 if status is Status.RUNNABLE else -1)
         job.status = status
         job.status_reason = reason
         self.effects.jobs[job.seq] = job
@@ -109,6 +140,12 @@ class State(msgspec.Struct, kw_only=True):
         self.effects.transitions.append(transition)
         if status is Status.RUNNABLE:
             self.newcomers.append((job, transition))
+
+    def count_waiting(self, job: Job, more: int) -> None:
+        """So many more (or fewer) jobs like this one are RUNNABLE."""
+        job.queue.count_waiting(job, more)
+        if more > 0:
+            self.scaling_due = True
 
     def shared(self, resources: Resources) -> Resources:
         return self.resources.setdefault(resources, resources)

@@ -10,16 +10,18 @@ from heapq import heapify, heappush
 
 import msgspec
 
-from batchyard.kernel import arrays, consumable_resources, lifecycle
+from batchyard.kernel import arrays, consumable_resources, instances, lifecycle
 from batchyard.kernel.dependencies import wait_for
 from batchyard.kernel.effects import Stop
 from batchyard.kernel.ordering import fifo
+from batchyard.kernel.placement import occupy
 from batchyard.kernel.records import (
     AppliedUpdate,
     Array,
     ComputeEnvironment,
     ConsumableResource,
     ConsumableResourceDetail,
+    InstanceDetail,
     Job,
     JobQueue,
     Kind,
@@ -90,6 +92,8 @@ class Snapshot(msgspec.Struct, kw_only=True):
     next_seq: int
     definitions: dict[str, DefinitionFamily]
     environments: list[shapes.ComputeEnvironmentDetail]
+    instances: list[InstanceDetail]
+    """Those that have not been terminated."""
     service_environments: list[shapes.ServiceEnvironmentDetail]
     queues: list[shapes.JobQueueDetail]
     submission_tokens: list[SubmissionToken]
@@ -112,6 +116,8 @@ def restore(state: State, snapshot: Snapshot, now: int) -> None:
     for environment in snapshot.environments:
         due = now if environment.status in ("CREATING", "UPDATING", "DELETING") else None
         state.environments[environment.compute_environment_name or ""] = ComputeEnvironment(detail=environment, due=due)
+    for instance_detail in sorted(snapshot.instances, key=lambda each: (each.launched_at, each.id)):
+        instances.add(state, instance_detail)
     for service_environment in snapshot.service_environments:
         due = now if service_environment.status in ("CREATING", "UPDATING", "DELETING") else None
         name = service_environment.service_environment_name or ""
@@ -140,6 +146,18 @@ def restore(state: State, snapshot: Snapshot, now: int) -> None:
     for job in jobs:
         _restore_place_in_queue(job)
     heapify(state.deadlines)
+    for instance in list(state.instances.values()):
+        if instance.detail is not None:
+            instances.watch(state, instance, now)
+    _restore_demand(state)
+    state.scaling_due = True
+
+
+def _restore_demand(state: State) -> None:
+    for job in state.jobs.values():
+        waiting = job.array.counts[Status.RUNNABLE] if job.array is not None else job.status is Status.RUNNABLE
+        if waiting:
+            state.count_waiting(job, int(waiting))
 
 
 def _restore_job(state: State, stored: StoredJob) -> Job:
@@ -210,7 +228,7 @@ def _restore_task(state: State, job: Job, task: Task) -> None:
             if task.ahead:
                 instance.line.append(job)
             else:
-                instance.used += job.resources
+                occupy(state, instance, job)
     _restore_use(state, job, task)
     consumable_resources.book(state, task)
     for task_id, instance_id in task.in_force:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, select
 from batchyard.kernel import submission_tokens
 from batchyard.kernel.dependencies import JobFact
 from batchyard.kernel.identifiers import split_child
-from batchyard.kernel.records import AppliedUpdate, ConsumableResourceDetail, Kind, Requirement, Status
+from batchyard.kernel.records import AppliedUpdate, ConsumableResourceDetail, InstanceDetail, Kind, Requirement, Status
 from batchyard.kernel.state import DefinitionFamily
 from batchyard.kernel.stored import Snapshot, StoredJob
 from batchyard.shapes import batch as shapes
@@ -37,6 +37,7 @@ def snapshot(connection: Connection) -> Iterator[Snapshot]:
         next_seq=(connection.execute(select(func.max(jobs.c.seq))).scalar() or 0) + 1,
         definitions=_definitions(connection),
         environments=_details(connection, "compute-environment", shapes.ComputeEnvironmentDetail),
+        instances=_details(connection, "instance", InstanceDetail),
         service_environments=_details(connection, "service-environment", shapes.ServiceEnvironmentDetail),
         queues=_details(connection, "job-queue", shapes.JobQueueDetail),
         scheduling_policies=_details(connection, "scheduling-policy", shapes.SchedulingPolicyDetail),
