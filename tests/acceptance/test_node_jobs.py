@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from work import container, describe, new_name, refused, submit
+from work import UNKNOWN_JOB, container, describe, new_name, refused, submit
 
 NODES = 7
 
@@ -99,7 +99,7 @@ def test_filters_and_other_listings_tokens_are_refused(batch: Any, gang: str) ->
     filters = [{"name": "JOB_NAME", "values": ["a"]}]
     assert "filters can only be used with jobQueue" in refused(batch.list_jobs, multiNodeJobId=gang, filters=filters)
     token = batch.list_jobs(multiNodeJobId=gang, jobStatus="RUNNABLE", maxResults=1)["nextToken"]
-    for other in ({"arrayJobId": gang}, {"multiNodeJobId": gang[:-1] + "0"}, {"jobQueue": "default"}):
+    for other in ({"arrayJobId": gang}, {"multiNodeJobId": UNKNOWN_JOB}, {"jobQueue": "default"}):
         assert "nextToken is not valid" in refused(batch.list_jobs, jobStatus="RUNNABLE", nextToken=token, **other)
 
 
