@@ -2,18 +2,19 @@
 
     python scripts/build_instance_catalogue.py
 
-It asks EC2 for the instance types and the Spot prices of the last days, and the price list for the on-demand prices. It needs AWS
-credentials that may do ec2:DescribeInstanceTypes, ec2:DescribeSpotPriceHistory and pricing:GetProducts; the calls are free
-of charge.
+It asks EC2 for the instance types and the Spot prices of the last days, and the price list for the on-demand prices. It
+needs AWS credentials that may do ec2:DescribeInstanceTypes, ec2:DescribeSpotPriceHistory and pricing:GetProducts; the
+calls are free of charge.
 
 `--from-files DIRECTORY` takes saved answers in their place, as `--save-answers DIRECTORY` or the AWS CLI writes them:
 
     aws ec2 describe-instance-types --region us-east-1 > describe-instance-types.json
-    aws pricing get-products --region us-east-1 --service-code AmazonEC2 --filters ... > get-products.json
-    aws ec2 describe-spot-price-history --region us-east-1 --product-descriptions Linux/UNIX > describe-spot-price-history.json
+    aws pricing get-products --region us-east-1 --service-code AmazonEC2 --filters … > get-products.json
+    aws ec2 describe-spot-price-history --region us-east-1 --product-descriptions Linux/UNIX \\
+        --start-time … > describe-spot-price-history.json
 
-A type that the answers no longer have stays as it was in the file, as one of a former generation: environments that name it go on
-working. docs/reference/instance-types.md says how each figure comes about.
+A type that the answers no longer have stays in the file as it was, as one of a former generation: environments that name
+it go on working. docs/reference/instance-types.md says how each figure comes about.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
 
 from batchyard.catalogue.data import COLUMNS, FILE, parse
 
@@ -81,21 +85,24 @@ class Facts:
 
 def main(arguments: list[str] | None = None) -> int:
     options = _options(arguments)
-    if options.from_files:
-        try:
-            answers = read_answers(options.from_files)
-        except (OSError, ValueError, KeyError) as error:
-            print(f"The answers in {options.from_files} cannot be read: {error}", file=sys.stderr)
-            return 1
-    else:
-        answers = ask(options.region, options.days)
-    if options.save_answers:
-        save_answers(answers, options.save_answers)
-    before = options.output.read_text() if options.output.exists() else ""
-    source = options.source or f"{SOURCE}, {options.region}"
-    text = catalogue_text(answers, before, region=options.region, source=source, date=options.date)
-    options.output.write_text(text)
-    print(f"{options.output}: {text.count(chr(10)) - 3} instance types")
+    try:
+        answers = read_answers(options.from_files) if options.from_files else ask(options.region, options.days)
+        if options.save_answers:
+            save_answers(answers, options.save_answers)
+        before = options.output.read_text() if options.output.exists() else ""
+        source = options.source or f"{SOURCE}, {options.region}"
+        text = catalogue_text(answers, before, region=options.region, source=source, date=options.date)
+        options.output.write_text(text)
+    except (BotoCoreError, ClientError) as error:
+        print(f"AWS gave no answer: {error}", file=sys.stderr)
+        return 1
+    except KeyError as error:
+        print(f"These are no answers of those calls: there is no {error} in them", file=sys.stderr)
+        return 1
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{options.output}: {len(parse(text).types)} instance types")
     return 0
 
 
@@ -113,8 +120,6 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 
 def ask(region: str, days: int) -> Answers:
     """Ask AWS, with the credentials of the environment."""
-    import boto3
-
     ec2 = boto3.client("ec2", region_name=region)
     # The price list is served from a few regions alone, us-east-1 among them, for all regions.
     pricing = boto3.client("pricing", region_name="us-east-1")
@@ -168,6 +173,8 @@ def catalogue_text(answers: Answers, before: str, *, region: str, source: str, d
     prices = on_demand_prices(answers.products, region)
     facts = sorted(_facts(answers.instance_types, prices), key=lambda each: each.name)
     spot = typical_spot_prices(facts, answers.spot_prices)
+    if not facts:
+        raise ValueError(f"The answers hold no instance type that has an on-demand price for Linux in {region}")
     rows = {each.name: _row(each, *spot[each.name]) for each in facts}
     rows |= {row[0]: row for row in _former_rows(before) if row[0] not in rows}
     text = io.StringIO()
@@ -198,10 +205,14 @@ def _row(facts: Facts, spot_price: float, spot_price_from: str) -> list[str]:
         facts.gpu_model,
         facts.architecture,
         "yes" if facts.current_generation else "no",
-        f"{facts.on_demand_price:.6f}".rstrip("0"),
-        f"{spot_price:.6f}".rstrip("0"),
+        _decimal(facts.on_demand_price),
+        _decimal(spot_price),
         spot_price_from,
     ]
+
+
+def _decimal(price: float) -> str:
+    return f"{price:.6f}".rstrip("0").rstrip(".")
 
 
 def _facts(instance_types: Iterable[dict[str, Any]], prices: Mapping[str, float]) -> Iterator[Facts]:
@@ -240,15 +251,15 @@ def _gpus(gpu_info: dict[str, Any] | None) -> tuple[int, str]:
 def schedulable_memory(memory: int, *, nitro: bool) -> int:
     """MiB that jobs can have on an instance of nominally `memory` MiB.
 
-    The kernel keeps 64 bytes for each page of 4 KiB, which is a 64th of the memory, and an amount of its own: 79 MiB makes AWS's own
-    example of an m4.large, 7,985 of 8,192 MiB. Under the Nitro hypervisor another 64th is missing, and the kernel's own amount
-    is 150 MiB, or 70 below 4 GiB, as measurements of such instances tell. The agent's 32 MiB go off what is left.
+    The kernel keeps 64 bytes for each page of 4 KiB, which is a 64th of the memory, and an amount of its own: with 79 MiB
+    comes out what AWS says of an m4.large, 7,985 of 8,192 MiB. Under the Nitro hypervisor another 64th is missing, and the
+    kernel's own amount is 150 MiB, or 70 below 4 GiB, as measurements of such instances tell. The agent's 32 MiB go off
+    what is left.
     """
-    if nitro:
-        seen = memory - memory // 32 - (150 if memory >= 4096 else 70)
-    else:
-        seen = memory - memory // 64 - 79
-    return seen - AGENT_RESERVE
+    if not nitro:
+        return memory - memory // 64 - 79 - AGENT_RESERVE
+    own = 150 if memory >= 4096 else 70
+    return memory - memory // 32 - own - AGENT_RESERVE
 
 
 def on_demand_prices(products: Iterable[dict[str, Any] | str], region: str) -> dict[str, float]:
@@ -277,9 +288,9 @@ def typical_spot_prices(facts: Iterable[Facts], history: Iterable[dict[str, Any]
     """
     facts = list(facts)
     recorded: dict[str, list[float]] = defaultdict(list)
-    for each in history:
-        if each.get("ProductDescription", "Linux/UNIX") == "Linux/UNIX":
-            recorded[each["InstanceType"]].append(float(each["SpotPrice"]))
+    for entry in history:
+        if entry["ProductDescription"].startswith("Linux/UNIX"):
+            recorded[entry["InstanceType"]].append(float(entry["SpotPrice"]))
     observed = {
         each.name: min(median(recorded[each.name]), each.on_demand_price) for each in facts if each.name in recorded
     }

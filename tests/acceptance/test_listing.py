@@ -23,6 +23,8 @@ from work import (
     submit,
 )
 
+THREE_VCPUS = [{"type": "VCPU", "value": "3"}, {"type": "MEMORY", "value": "16"}]
+
 
 @pytest.fixture(scope="module")
 def waiting_queue(server: ServerProcess) -> str:
@@ -71,6 +73,28 @@ class TestListJobs:
         assert listed(batch, arrayJobId=parent) == []
         assert listed(batch, arrayJobId=UNKNOWN_JOB) == []
         batch.terminate_job(jobId=parent, reason="x")
+
+    def test_capacity_and_when_an_attempt_was_scheduled(self, batch: Any, waiting_queue: str) -> None:
+        queue = new_queue(batch)
+        job = ended(batch, submit(batch, register(batch), queue=queue))
+        [single] = listed(batch, jobQueue=queue, jobStatus="SUCCEEDED")
+        assert single["capacityUsage"] == [{"capacityUnit": "VCPU", "quantity": 1}]
+        assert job["createdAt"] <= single["scheduledAt"] <= job["startedAt"]
+
+        array = submit(batch, register(batch), queue=queue, arrayProperties={"size": 2})
+        parent = ended(batch, array)
+        for child in listed(batch, arrayJobId=array, jobStatus="SUCCEEDED"):
+            assert child["capacityUsage"] == single["capacityUsage"]
+            assert parent["createdAt"] <= child["scheduledAt"] <= child["startedAt"]
+        [shown] = [each for each in listed(batch, jobQueue=queue, jobStatus="SUCCEEDED") if each["jobId"] == array]
+        assert not {"capacityUsage", "scheduledAt"} & shown.keys(), "an array's children use capacity and are scheduled"
+
+        waiting = submit(batch, register(batch, container_resourceRequirements=THREE_VCPUS), queue=waiting_queue)
+        [found] = [
+            each for each in listed(batch, jobQueue=waiting_queue, jobStatus="RUNNABLE") if each["jobId"] == waiting
+        ]
+        assert found["capacityUsage"] == [{"capacityUnit": "VCPU", "quantity": 3}]
+        assert "scheduledAt" not in found
 
     @pytest.mark.parametrize(
         "request_",

@@ -17,8 +17,10 @@ from waiting import until
 from work import (
     UNKNOWN_JOB,
     Gate,
+    container,
     ended,
     new_environment,
+    new_name,
     new_queue,
     reached,
     register,
@@ -168,3 +170,14 @@ def test_refusals(server: ServerProcess) -> None:
         assert answer["message"]
     status, answer = ask(server, {"jobId": UNKNOWN_JOB}, signed=False)
     assert (status, answer["__type"]) == (403, "MissingAuthenticationTokenException")
+
+
+def test_a_node_waits_as_its_job_does(batch: Any, why: Any) -> None:
+    name = new_name("gang")
+    groups = [{"targetNodes": ":", "container": container()}]
+    nodes = {"numNodes": 2, "mainNode": 0, "nodeRangeProperties": groups}
+    batch.register_job_definition(jobDefinitionName=name, type="multinode", nodeProperties=nodes)
+    job_id = submit(batch, name)
+    answer = why(f"{job_id}#1")
+    assert (answer["jobId"], answer["status"]) == (f"{job_id}#1", "RUNNABLE")
+    assert "multi-node parallel jobs" in answer["reason"]

@@ -81,6 +81,7 @@ def _plain(value: Any) -> Any:
 def _dump_job(job: Job, exact: bool) -> dict[str, Any]:
     dump = {name: _plain(getattr(job, name)) for name in (*_CONSTANT, *_CHANGING, "task", "depends_on", "log_prefix")}
     dump["queue"] = job.queue.name
+    dump["blocks its queue"] = _plain(job.blocked) if _waits(job) else None
     dump["open dependencies"] = job.open_dependencies
     dump["dependents"] = sorted(other.id for other in job.dependents or () if exact or _still_waits(other))
     if job.array is None:
@@ -135,11 +136,13 @@ def _dump_queue(queue: JobQueue, exact: bool) -> dict[str, Any]:
         "shares": queue.shares,
         "quota shares": {name: _plain(share.detail) for name, share in queue.quota_shares.items()},
         "line": sorted(line),
+        "blocked": sorted((code, seq) for code, jobs in queue.blocked.items() for seq in jobs if _waits(jobs[seq])),
     }
     if exact:
         dump["lines"] = {name: [entry[:2] for entry in line] for name, line in queue.lines.items()}
         dump["heap"] = [entry[:2] for entry in queue.waiting]
         dump["set aside"] = sorted(queue.unplaceable)
+        dump["held"] = sorted(queue.held)
         dump["wait"] = _plain(queue.wait)
     return dump
 

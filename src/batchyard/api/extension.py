@@ -15,7 +15,7 @@ from batchyard.api.job_reader import JobReader
 from batchyard.api.job_views import JobView
 from batchyard.api.service import RequestContext, Service
 from batchyard.control import ControlLoop
-from batchyard.kernel.identifiers import Account, job_id_of, service_job_id_of
+from batchyard.kernel.identifiers import Account, job_id_of, service_job_id_of, split_node
 from batchyard.kernel.kernel import Kernel
 from batchyard.kernel.service_jobs import find_service_job
 from batchyard.kernel.waiting import Reason, explain
@@ -49,7 +49,7 @@ def extension_service(control: ControlLoop, store: Store, account: Account) -> S
 
         def reason(kernel: Kernel) -> Reason | None:
             service_job = find_service_job(kernel.state, job_id)
-            found = (service_job, None) if service_job is not None else kernel.state.find(job_id)
+            found = (service_job, None) if service_job is not None else kernel.state.find(split_node(job_id)[0])
             return explain(kernel.state, *found) if found else None
 
         waiting: Reason | None = await answered(control.query(reason))

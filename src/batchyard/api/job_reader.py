@@ -1,4 +1,5 @@
-"""Finding jobs for the API: by id, in a queue, and the children of an array, with and without rows of their own."""
+"""Finding jobs for the API: by id, in a queue, the children of an array, with and without rows of their own, and the nodes
+of a multi-node parallel job."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from collections.abc import Sequence
 
 from batchyard.api.job_views import JobView, untouched_child
 from batchyard.control import ControlLoop
-from batchyard.kernel.identifiers import split_child
+from batchyard.kernel.identifiers import split_child, split_node
 from batchyard.kernel.kernel import Kernel
 from batchyard.kernel.records import Kind, Status
 from batchyard.kernel.stored import StoredJob
@@ -14,6 +15,8 @@ from batchyard.shapes import batch as shapes
 from batchyard.store import reading
 from batchyard.store.loading import child_states
 from batchyard.store.store import Store
+
+_WAITING = (Status.SUBMITTED, Status.PENDING, Status.RUNNABLE)
 
 
 class JobReader:
@@ -24,7 +27,8 @@ class JobReader:
         self._store = store
 
     async def find(self, job_ids: Sequence[str]) -> list[JobView]:
-        """Jobs and array children by id, in the order asked; unknown ids and service jobs are left out."""
+        """Jobs, array children and nodes by id, in the order asked; unknown ids and service jobs are left out."""
+        nodes = await self._nodes(job_ids)
         wanted = {job_id: split_child(job_id) for job_id in job_ids}
         states = await self._states([parent for parent, index in wanted.values() if index is not None])
         parents = await self._store.read(
@@ -38,6 +42,9 @@ class JobReader:
         rows = await self._store.read(lambda connection: reading.children(connection, keys)) if keys else {}
         found: list[JobView] = []
         for job_id, (parent_id, index) in wanted.items():
+            if job_id in nodes:
+                found.append(nodes[job_id])
+                continue
             parent = parents.get(parent_id)
             if parent is None or (index is not None and (parent.seq, index) not in keys):
                 continue
@@ -79,9 +86,16 @@ class JobReader:
         )
         return [(JobView(row), quantity) for row, quantity in rows]
 
+    async def scheduled_at(self, views: Sequence[JobView]) -> dict[int, int]:
+        """When the current or the last attempt of each of these jobs became STARTING, by seq; only of those that have one."""
+        seqs = [view.row.seq for view in views if view.row.attempt]
+        if not seqs:
+            return {}
+        return await self._store.read(lambda connection: reading.last_entered(connection, seqs, [Status.STARTING]))
+
     async def waiting_since(self, seqs: Sequence[int]) -> dict[int, int]:
-        """When jobs last came to wait, by seq."""
-        return await self._store.read(lambda connection: reading.waiting_since(connection, seqs))
+        """When jobs last came to wait (for an array: when it was submitted or released), by seq."""
+        return await self._store.read(lambda connection: reading.last_entered(connection, seqs, _WAITING))
 
     async def children_of(self, parent_id: str, status: Status, first: int, limit: int) -> list[JobView] | None:
         """The children of an array with this status, from index `first` on; None when there is no such array."""
@@ -97,6 +111,38 @@ class JobReader:
         keys = [(seq, index) for index in indices]
         rows = await self._store.read(lambda connection: reading.children(connection, keys))
         return [_child(parent, index, rows.get((seq, index)), states) for index in indices]
+
+    async def nodes_of(self, parent_id: str, status: Status, first: int, limit: int) -> list[JobView]:
+        """The nodes of a multi-node parallel job with this status, from index `first` on; none when there is no such job. While
+        nothing of a job runs, each of its nodes has its status."""
+        rows = await self._store.read(lambda connection: reading.jobs_by_id(connection, [parent_id]))
+        parent = rows.get(parent_id)
+        if parent is None or parent.kind != Kind.MULTI_NODE or parent.status != status:
+            return []
+        last = min(first + limit, (await self._numbers_of_nodes([parent]))[parent.seq])
+        return [JobView(parent, parent, node) for node in range(first, last)]
+
+    async def _nodes(self, job_ids: Sequence[str]) -> dict[str, JobView]:
+        """The nodes among the ids, by id."""
+        wanted = {
+            job_id: (parent, node) for job_id in job_ids for parent, node in [split_node(job_id)] if node is not None
+        }
+        if not wanted:
+            return {}
+        ids = sorted({parent for parent, _ in wanted.values()})
+        rows = await self._store.read(lambda connection: reading.jobs_by_id(connection, ids))
+        parents = {job_id: row for job_id, row in rows.items() if row.kind == Kind.MULTI_NODE}
+        numbers = await self._numbers_of_nodes(list(parents.values()))
+        return {
+            job_id: JobView(parents[parent], parents[parent], node)
+            for job_id, (parent, node) in wanted.items()
+            if parent in parents and node < numbers[parents[parent].seq]
+        }
+
+    async def _numbers_of_nodes(self, parents: Sequence[StoredJob]) -> dict[int, int]:
+        """How many nodes multi-node parallel jobs have, by seq."""
+        details = await self.details([JobView(parent) for parent in parents])
+        return {seq: detail.node_properties.num_nodes for seq, detail in details.items() if detail.node_properties}
 
     async def _states(self, parent_ids: Sequence[str]) -> dict[str, bytes]:
         """The states of the children of unfinished arrays, by the parent's id. They are asked for before the rows are read:

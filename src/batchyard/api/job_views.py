@@ -1,6 +1,6 @@
 """A job as DescribeJobs and ListJobs show it, made from its row and from what it was asked to run.
 
-Source: model `JobDetail`, `JobSummary`; User Guide "Array jobs".
+Source: model `JobDetail`, `JobSummary`; User Guide "Array jobs", "Multi-node parallel jobs".
 """
 
 from __future__ import annotations
@@ -11,14 +11,18 @@ from batchyard.kernel.environment import definition_name_of
 from batchyard.kernel.identifiers import Account, container_instance_arn, task_arn
 from batchyard.kernel.records import JOB_STATUSES, Status
 from batchyard.kernel.stored import StoredJob
+from batchyard.kernel.submission.node_details import node_detail, node_group, node_resources
 from batchyard.shapes import batch as shapes
 
 
 class JobView(msgspec.Struct, frozen=True):
-    """A job to show: its own row, and for an array child the row of its parent."""
+    """A job to show: its own row, and for an array child the row of its parent. A node of a multi-node parallel job has no row
+    while nothing of the job runs: it has that of its parent."""
 
     row: StoredJob
     parent: StoredJob | None = None
+    node: int | None = None
+    """The index of a node."""
 
     @property
     def constant(self) -> StoredJob:
@@ -29,6 +33,8 @@ class JobView(msgspec.Struct, frozen=True):
     def id(self) -> str:
         if self.parent is None:
             return self.row.id or ""
+        if self.node is not None:
+            return f"{self.parent.id}#{self.node}"
         return f"{self.parent.id}:{self.row.child_index}"
 
 
@@ -48,9 +54,11 @@ def untouched_child(parent: StoredJob, index: int, status: Status) -> JobView:
 
 
 def job_detail(view: JobView, detail: shapes.JobDetail, account: Account) -> shapes.JobDetail:
-    """The whole of a job. `detail` is what the job (a child's parent) was asked to run."""
+    """The whole of a job. `detail` is what the job (the parent of a child or node) was asked to run."""
     row, constant = view.row, view.constant
-    child = view.parent is not None
+    has_parent = view.parent is not None
+    if view.node is not None:
+        detail = node_detail(detail, view.node)
     return msgspec.structs.replace(
         detail,
         job_arn=account.arn(f"job/{view.id}"),
@@ -64,7 +72,7 @@ def job_detail(view: JobView, detail: shapes.JobDetail, account: Account) -> sha
         eks_attempts=[],
         container=_container(view, detail, account),
         array_properties=_array_properties(row),
-        tags={} if child else detail.tags,
+        tags={} if has_parent else detail.tags,
         is_cancelled=row.cancelled,
         is_terminated=row.terminated,
     )
@@ -112,14 +120,19 @@ def _summary(row: StoredJob) -> dict[str, int]:
     return {status.name: counts[status] for status in JOB_STATUSES}
 
 
-def job_summary(view: JobView, account: Account, detail: shapes.JobDetail | None = None) -> shapes.JobSummary:
-    """A job in a list. `detail` is what a multi-node parallel job was asked to run: only there is its number of nodes."""
+def job_summary(
+    view: JobView, account: Account, scheduled_at: int | None, detail: shapes.JobDetail | None = None
+) -> shapes.JobSummary:
+    """A job in a list. `scheduled_at` is when its current or last attempt became STARTING; `detail` is what a multi-node
+    parallel job (also of a node) was asked to run: only there is its number of nodes."""
     row, constant = view.row, view.constant
     return shapes.JobSummary(
         job_arn=account.arn(f"job/{view.id}"),
         job_id=view.id,
         job_name=constant.name,
+        capacity_usage=_capacity_usage(view, detail),
         created_at=constant.created_at,
+        scheduled_at=scheduled_at,
         share_identifier=constant.share,
         status=row.status.name,
         status_reason=row.status_reason,
@@ -127,7 +140,7 @@ def job_summary(view: JobView, account: Account, detail: shapes.JobDetail | None
         stopped_at=row.stopped_at,
         container=_container_summary(row),
         array_properties=_array_summary(row),
-        node_properties=_nodes_summary(detail),
+        node_properties=_nodes_summary(view, detail),
         job_definition=constant.definition,
         is_cancelled=row.cancelled or None,
         is_terminated=row.terminated or None,
@@ -151,7 +164,21 @@ def _array_summary(row: StoredJob) -> shapes.ArrayPropertiesSummary | None:
     )
 
 
-def _nodes_summary(detail: shapes.JobDetail | None) -> shapes.NodePropertiesSummary | None:
+def _nodes_summary(view: JobView, detail: shapes.JobDetail | None) -> shapes.NodePropertiesSummary | None:
     if detail is None or detail.node_properties is None:
         return None
-    return shapes.NodePropertiesSummary(num_nodes=detail.node_properties.num_nodes)
+    nodes = detail.node_properties.num_nodes
+    if view.node is None:
+        return shapes.NodePropertiesSummary(num_nodes=nodes)
+    main = view.node == detail.node_properties.main_node
+    return shapes.NodePropertiesSummary(num_nodes=nodes, node_index=view.node, is_main_node=main)
+
+
+def _capacity_usage(view: JobView, detail: shapes.JobDetail | None) -> list[shapes.JobCapacityUsageSummary] | None:
+    """The vCPUs that the job is configured with; of an array, each child has its own, and the parent none."""
+    milli_vcpus = view.constant.milli_vcpus or 0
+    if view.row.array_size is not None:
+        return None
+    if view.node is not None and detail is not None and detail.node_properties is not None:
+        milli_vcpus = node_resources(node_group(detail.node_properties, view.node)).milli_vcpus
+    return [shapes.JobCapacityUsageSummary(capacity_unit="VCPU", quantity=milli_vcpus / 1000)]

@@ -56,6 +56,12 @@ def split_child(job_id: str) -> tuple[str, int | None]:
     return (parent, int(index)) if _INDEX.match(index) else (job_id, None)
 
 
+def split_node(job_id: str) -> tuple[str, int | None]:
+    """`<parent>#<index>` into its parts; the index is None for an id that names no node of a multi-node parallel job."""
+    parent, _, index = job_id.partition("#")
+    return (parent, int(index)) if _INDEX.match(index) else (job_id, None)
+
+
 def task_id_of(job_id: str, attempt: int) -> str:
     """32 hexadecimal digits for one attempt of one job: the same attempt has the same task id, before and after a
     crash, so that an engine can recognise an order it has seen."""

@@ -31,6 +31,7 @@ def check_invariants(state: State) -> None:
         _check_quota_shares(state, queue)
         demand = _demand(state, queue)
         _require(queue.demand == demand, f"queue {queue.name} counts a demand of {queue.demand}, has {dict(demand)}")
+        _check_blocked(state, queue)
     _require(not state.settling, "something has ended that nobody was told of")
 
 
@@ -53,6 +54,21 @@ def _check_quota_shares(state: State, queue: JobQueue) -> None:
             place = (-(job.priority or 0), *fifo.place(job))
             _require(not waits or (priority, rank, seq) == place, f"{job.id} stands at the wrong place in its share")
             _require(not waits or job.share == share.name, f"{job.id} stands in the line of another share")
+
+
+def _check_blocked(state: State, queue: JobQueue) -> None:
+    """The clocks are those of the jobs that are blocked, by code; each has been set aside, or is a head of the queue."""
+    jobs = [job for job in state.jobs.values() if job.queue is queue]
+    children = [child for job in jobs if job.array is not None for child in job.array.children.values()]
+    blocked = {(job.blocked.code, job.seq) for job in (*jobs, *children) if job.blocked is not None}
+    clocks = {(code, seq) for code, blocking in queue.blocked.items() for seq in blocking}
+    _require(clocks == blocked, f"queue {queue.name} has the clocks {clocks}, and {blocked} are blocked")
+    for blocking in queue.blocked.values():
+        for seq, job in blocking.items():
+            _require(seq in queue.unplaceable or seq in queue.held, f"{job.id} has a clock, but blocks nothing")
+            code = (job.status_reason or "").partition(" - ")[0]
+            waits = job.blocked is not None and fifo.waits(job)
+            _require(not waits or (job.blocked is not None and code == job.blocked.code), f"{job.id}: clock and reason")
 
 
 def _check_job(state: State, job: Job) -> None:

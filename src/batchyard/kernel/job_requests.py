@@ -8,10 +8,10 @@ from batchyard.kernel.commands import CancelJob, SubmitJob, TerminateJob
 from batchyard.kernel.consumable_resources import requirements_of
 from batchyard.kernel.definition_registry import find_active
 from batchyard.kernel.environment import log_prefix_of
-from batchyard.kernel.identifiers import job_id_of
+from batchyard.kernel.identifiers import job_id_of, split_node
 from batchyard.kernel.placement import environments_of
 from batchyard.kernel.queues import family_of, find_queue
-from batchyard.kernel.records import Job, JobQueue
+from batchyard.kernel.records import Job, JobQueue, Kind
 from batchyard.kernel.refusal import Refusal
 from batchyard.kernel.scheduling_policies import checked_share
 from batchyard.kernel.state import State
@@ -86,7 +86,7 @@ def _check_platform(state: State, queue: JobQueue, definition: shapes.JobDefinit
 def cancel_job(state: State, command: CancelJob, now: int) -> None:
     """CancelJob. A job that is unknown or has finished is no error."""
     check_reason(command.reason)
-    found = state.find(job_id_of(state.settings.account, command.job_id))
+    found = _to_end(state, command.job_id)
     if found is not None:
         lifecycle.cancel(state, *found, command.reason, now)
 
@@ -94,9 +94,19 @@ def cancel_job(state: State, command: CancelJob, now: int) -> None:
 def terminate_job(state: State, command: TerminateJob, now: int) -> None:
     """TerminateJob. A job that is unknown or has finished is no error."""
     check_reason(command.reason)
-    found = state.find(job_id_of(state.settings.account, command.job_id))
+    found = _to_end(state, command.job_id)
     if found is not None:
         lifecycle.terminate(state, *found, command.reason, now)
+
+
+def _to_end(state: State, id_or_arn: str) -> tuple[Job, int | None] | None:
+    """As `State.find`. Raises `Refusal` for a node: the nodes of a multi-node parallel job start and end together."""
+    job_id = job_id_of(state.settings.account, id_or_arn)
+    parent_id, node = split_node(job_id)
+    parent = state.jobs.get(parent_id)
+    if node is not None and parent is not None and parent.kind is Kind.MULTI_NODE:
+        raise Refusal(f"Node {node} cannot be ended by itself; end the job {parent_id}")
+    return state.find(job_id)
 
 
 def check_reason(reason: str) -> None:

@@ -13,6 +13,7 @@ from heapq import heapify, heappop
 from typing import Any
 
 from batchyard.kernel import autoscaling, gangs, lifecycle, quota_placement, waiting
+from batchyard.kernel.blocked import block, unblock
 from batchyard.kernel.commands import Command
 from batchyard.kernel.draining import complete_instances
 from batchyard.kernel.effects import Effects, Wait
@@ -35,6 +36,7 @@ from batchyard.kernel.records import HeadWait, Instance, Job, JobQueue, Resource
 from batchyard.kernel.service_environments import complete_service_environments, service_environments_due
 from batchyard.kernel.service_placement import find_gang
 from batchyard.kernel.state import Settings, State
+from batchyard.kernel.time_limits import end_blocked, time_limits_due
 
 STARTS_A_STEP = 1000
 """A cap on the work of one round: a thousand starts, then the effects are committed, then the next."""
@@ -104,17 +106,19 @@ class Kernel:
         self._time_out(now)
         self._recall_standing_lines(now)
         lines.call_freed(state)
+        for queue in state.queues.values():
+            self._look_again(queue, now)
         budget = self._place_all(STARTS_A_STEP, now)
         while budget and autoscaling.scale(state, now):
             budget = self._place_all(budget, now)
-        self._unfinished_round = budget == 0 or state.scaling_due
         self._explain_newcomers()
+        self._unfinished_round = budget == 0 or end_blocked(state, now) or state.scaling_due
         lifecycle.settle(state, now)
 
     def _place_all(self, budget: int, now: int) -> int:
         """Starts jobs, queue by queue. Returns what is left of the round's budget."""
         for queue in sorted(self.state.queues.values(), key=lambda queue: -(queue.detail.priority or 0)):
-            budget = self._place_from(queue, budget, now)
+            budget = self._serve(queue, budget, now)
         return budget
 
     def _time_out(self, now: int) -> None:
@@ -127,8 +131,39 @@ class Kernel:
             state.deadlines = [deadline for deadline in state.deadlines if deadline[1] in state.tasks]
             heapify(state.deadlines)
 
+    def _look_again(self, queue: JobQueue, now: int) -> None:
+        """When the queue's environments have changed: brings back what was set aside and can run now, and gives the rest their
+        new numbers. What is brought back keeps its reason until the queue has been served."""
+        if not queue.changed:
+            return
+        queue.changed = False
+        reasons: dict[tuple[object, ...], waiting.Reason | None] = {}
+        for job in list(queue.unplaceable.values()):
+            shape = waiting.shape_of(job)
+            if shape not in reasons:
+                reasons[shape] = waiting.never_fits(self.state, job)
+            never = reasons[shape]
+            if never is not None and fifo.waits(job):
+                self._show_reason(job, never, now)
+            else:
+                fifo.bring_back(queue, job)
+                queue.held[job.seq] = job
+
+    def _serve(self, queue: JobQueue, budget: int, now: int) -> int:
+        """Places what fits, then takes the reason from those that had one as heads of the queue and are no heads now. Returns
+        what is left of the round's budget."""
+        former, queue.held = queue.held, {}
+        budget = self._place_from(queue, budget, now)
+        if budget == 0:
+            queue.held = former | queue.held
+            return budget
+        for seq, job in former.items():
+            if job.blocked is not None and seq not in queue.held and seq not in queue.unplaceable:
+                self._clear_reason(job)
+        return budget
+
     def _place_from(self, queue: JobQueue, budget: int, now: int) -> int:
-        """Starts jobs of one queue until its head has to wait. Returns what is left of the round's budget."""
+        """Starts jobs of one queue until its head has to wait. Returns what is left of the budget."""
         if queue.quota_shares:
             return self._place_from_shares(queue, budget, now)
         while budget:
@@ -146,17 +181,19 @@ class Kernel:
                 continue
             never = waiting.never_fits(self.state, job)
             if never is None:
-                self._hold(queue, job, waiting.head_reason(self.state, queue, job, f"Job {job.id}"), now)
+                reason = waiting.head_reason(self.state, queue, job, f"Job {job.id}")
+                self._note_wait(queue, reason, now)
+                self._hold(queue, job, reason, now)
                 return budget
             fifo.set_aside(queue)
             lines.call(self.state, queue, job)
-            self._show_reason(job, never)
+            self._show_reason(job, never, now)
         return budget
 
     def _place_from_shares(self, queue: JobQueue, budget: int, now: int) -> int:
         """As `_place_from`, for a queue with quota shares: until the heads of all of them have to wait."""
         while budget:
-            self._set_misfits_aside(queue)
+            self._set_misfits_aside(queue, now)
             job = quota_placement.next_job(self.state, queue)
             if job is None or not self._start(job, now):
                 break
@@ -169,10 +206,14 @@ class Kernel:
         elif budget:
             quota_placement.preempt(self.state, queue)
             reason = waiting.head_reason(self.state, queue, heads[0], f"Job {heads[0].id}")
+            self._note_wait(queue, reason, now)
             self._hold(queue, heads[0], reason, now)
+            for job in heads[1:]:
+                if reason.code is not None or job.blocked is not None:
+                    self._hold(queue, job, waiting.head_reason(self.state, queue, job), now)
         return budget
 
-    def _set_misfits_aside(self, queue: JobQueue) -> None:
+    def _set_misfits_aside(self, queue: JobQueue, now: int) -> None:
         for share in queue.quota_shares.values():
             while (job := share_lines.head(share)) is not None:
                 never = waiting.never_fits(self.state, job)
@@ -180,32 +221,39 @@ class Kernel:
                     break
                 share_lines.take(share, job)
                 queue.unplaceable[job.seq] = job
-                self._show_reason(job, never)
+                self._show_reason(job, never, now)
 
     def _start(self, job: Job, now: int) -> bool:
         """Begins an attempt where there is room for it."""
         if job.service is not None:
             gang = find_gang(self.state, job, job.service)
             if gang is not None:
+                unblock(job)
                 gangs.start(self.state, job, job.service, gang, now)
             return gang is not None
         place = find_place(self.state, job)
         if place is not None:
+            unblock(job)
             lifecycle.start(self.state, job, place, now)
         return place is not None
 
     def _hold(self, queue: JobQueue, job: Job, reason: waiting.Reason, now: int) -> None:
-        self._note_wait(queue, reason, now)
         if reason.code is not None:
-            self._show_reason(job, reason)
-        elif (job.status_reason or "").startswith(waiting.CODES):
-            job.status_reason = None
-            self.state.save(job)
+            queue.held[job.seq] = job
+            self._show_reason(job, reason, now)
+        elif job.blocked is not None or (job.status_reason or "").startswith(waiting.CODES):
+            self._clear_reason(job)
 
-    def _show_reason(self, job: Job, reason: waiting.Reason) -> None:
-        if job.status_reason != reason.status_reason:
+    def _show_reason(self, job: Job, reason: waiting.Reason, now: int) -> None:
+        assert reason.code is not None
+        if block(job, reason.code, now) or job.status_reason != reason.status_reason:
             job.status_reason = reason.status_reason
             self.state.save(job)
+
+    def _clear_reason(self, job: Job) -> None:
+        unblock(job)
+        job.status_reason = None
+        self.state.save(job)
 
     def _note_wait(self, queue: JobQueue, reason: waiting.Reason, now: int) -> None:
         if queue.wait is None or queue.wait.kind != reason.kind:
@@ -230,8 +278,7 @@ class Kernel:
             if job.status is not Status.RUNNABLE or transition.reason is not None:
                 continue
             first = waiting.first_before(job) or job
-            instances = f"{job.service.instance_count} {job.service.instance_type}" if job.service is not None else ""
-            key = (job.queue.name, job.resources, job.kind, job.consumables, instances, first.id, job is first)
+            key = (job.queue.name, *waiting.shape_of(job), job.consumables, first.id, job is first)
             if key not in reasons:
                 reasons[key] = self._reason_text(job, first)
             transition.reason = reasons[key]
@@ -262,6 +309,7 @@ class Kernel:
             *service_environments_due(state),
             *queues_due(state),
             *quota_shares_due(state),
+            *time_limits_due(state),
         ]
         if state.deadlines:
             times.append(state.deadlines[0][0])

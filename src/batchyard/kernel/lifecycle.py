@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from heapq import heappush
 
 from batchyard.kernel import arrays, consumable_resources
+from batchyard.kernel.blocked import unblock
 from batchyard.kernel.dependencies import FAILED_REASON, Outlook, register
 from batchyard.kernel.effects import Start, Stop
 from batchyard.kernel.environment import log_stream_of
@@ -223,11 +224,9 @@ def _attempt_detail(state: State, job: Job, task: Task, at: int, end: AttemptEnd
     )
 
 
-def reconsider(state: State, queue: JobQueue) -> None:
-    """The environments of a queue have changed: what could never run before is looked at again."""
-    for job in fifo.reconsider(queue):
-        job.status_reason = None
-        state.save(job)
+def reconsider(queue: JobQueue) -> None:
+    """The environments of a queue have changed: the next step looks again at what could never run before."""
+    queue.changed = True
 
 
 def reconsider_all(state: State) -> None:
@@ -235,7 +234,7 @@ def reconsider_all(state: State) -> None:
     forget_verdicts(state)
     state.scaling_due = True
     for queue in state.queues.values():
-        reconsider(state, queue)
+        reconsider(queue)
 
 
 def _wait_again(state: State, job: Job, reason: str | None, now: int) -> None:
@@ -256,6 +255,7 @@ def finish(state: State, job: Job, status: Status, reason: str | None, now: int)
     job.stopped_at = now
     enter(state, job, status, now, reason)
     fifo.leave(job.queue, job)
+    unblock(job)
     state.freed.update(name for name, _ in job.consumables or ())
     succeeded = status is Status.SUCCEEDED
     if job.parent is None:
@@ -389,6 +389,7 @@ def _fail_untouched(state: State, parent: Job, reason: str, now: int) -> None:
     """Ends all children without a record at once."""
     array = parent.array
     assert array is not None
+    unblock(parent)
     indices = arrays.untouched(array)
     if indices:
         array.untouched_reason = reason

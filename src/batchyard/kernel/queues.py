@@ -217,7 +217,7 @@ def update_queue(state: State, command: UpdateJobQueue, now: int) -> shapes.Upda
         given["job_queue_type"] = _type_of(state, order)
     queue.detail = msgspec.structs.replace(queue.detail, **given, status="UPDATING", status_reason="JobQueue Updating")
     queue.due = now + 1
-    lifecycle.reconsider(state, queue)
+    lifecycle.reconsider(queue)
     save_queue(state, queue.detail)
     return shapes.UpdateJobQueueResponse(
         job_queue_name=queue.detail.job_queue_name, job_queue_arn=queue.detail.job_queue_arn

@@ -63,7 +63,7 @@ def create_share(state: State, command: CreateQuotaShare, now: int) -> shapes.Cr
     )
     queue.quota_shares[name] = QuotaShare(detail=detail, queue=queue, due=now + 1)
     save_share(state, queue.quota_shares[name])
-    lifecycle.reconsider(state, queue)
+    lifecycle.reconsider(queue)
     return shapes.CreateQuotaShareResponse(quota_share_name=name, quota_share_arn=detail.quota_share_arn)
 
 
@@ -131,7 +131,7 @@ def update_share(state: State, command: UpdateQuotaShare, now: int) -> shapes.Up
     share.detail = msgspec.structs.replace(share.detail, **given, status="UPDATING")
     share.due = now + 1
     save_share(state, share)
-    lifecycle.reconsider(state, share.queue)
+    lifecycle.reconsider(share.queue)
     return shapes.UpdateQuotaShareResponse(quota_share_name=share.name, quota_share_arn=share.detail.quota_share_arn)
 
 
@@ -174,7 +174,7 @@ def complete_quota_shares(state: State, now: int) -> None:
             elif share.unfinished == 0:
                 del queue.quota_shares[share.name]
                 state.effects.resources[KIND, share.key] = None
-                lifecycle.reconsider(state, queue)
+                lifecycle.reconsider(queue)
 
 
 def forget_shares(state: State, queue: JobQueue) -> None:

@@ -7,7 +7,7 @@ keeps it, and gives it back when the job starts or is described. That keeps a wa
 from __future__ import annotations
 
 import enum
-from collections import deque
+from collections import OrderedDict, deque
 from typing import Any
 
 import msgspec
@@ -275,6 +275,13 @@ class HeadWait(msgspec.Struct):
     written: bool = False
 
 
+class Blocked(msgspec.Struct, frozen=True, gc=False):
+    """The code that says why a job blocks its queue, and since when (milliseconds) it has held: see `blocked.py`."""
+
+    code: str
+    since: int
+
+
 class JobQueue(msgspec.Struct, kw_only=True):
     """A job queue: its public detail, and the jobs that wait in it."""
 
@@ -299,6 +306,12 @@ class JobQueue(msgspec.Struct, kw_only=True):
     """Entries as in `waiting` of jobs that lack a consumable resource, by its name: see `ordering/lines.py`."""
     wait: HeadWait | None = None
     """Why the head of the queue is waiting."""
+    changed: bool = False
+    """What there is to run its jobs on has changed: the next step looks again at those that were set aside."""
+    held: dict[int, Job] = msgspec.field(default_factory=dict)
+    """By seq, the heads that have a code for their wait, until a step finds that they have none, or are no heads."""
+    blocked: dict[str, OrderedDict[int, Job]] = msgspec.field(default_factory=dict)
+    """Jobs that block the queue, by code and seq, in the order in which they came to: see `blocked.py`."""
 
     @property
     def name(self) -> str:
@@ -488,6 +501,8 @@ class Job(msgspec.Struct, kw_only=True):
     array: Array | None = None
     service: ServiceRequest | None = None
     """For a service job."""
+    blocked: Blocked | None = None
+    """While it blocks its queue."""
 
     @property
     def counted_attempts(self) -> int:

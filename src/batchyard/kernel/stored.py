@@ -11,6 +11,7 @@ from heapq import heapify, heappush
 import msgspec
 
 from batchyard.kernel import arrays, consumable_resources, instances, lifecycle
+from batchyard.kernel.blocked import resume
 from batchyard.kernel.dependencies import wait_for
 from batchyard.kernel.effects import Stop
 from batchyard.kernel.ordering import fifo
@@ -18,6 +19,7 @@ from batchyard.kernel.placement import occupy
 from batchyard.kernel.records import (
     AppliedUpdate,
     Array,
+    Blocked,
     ComputeEnvironment,
     ConsumableResource,
     ConsumableResourceDetail,
@@ -76,6 +78,7 @@ class StoredJob(msgspec.Struct):
     closed: bool | None = None
     untouched_reason: str | None = None
     service: ServiceRequest | None = None
+    blocked: Blocked | None = None
 
     @property
     def cancelled(self) -> bool:
@@ -145,6 +148,8 @@ def restore(state: State, snapshot: Snapshot, now: int) -> None:
         _restore_dependencies(state, job)
     for job in jobs:
         _restore_place_in_queue(job)
+    for restored_queue in state.queues.values():
+        resume(restored_queue)
     heapify(state.deadlines)
     for instance in list(state.instances.values()):
         if instance.detail is not None:
@@ -204,6 +209,7 @@ def _restore_progress(job: Job, stored: StoredJob) -> None:
     job.started_at = stored.started_at
     job.stopped_at = stored.stopped_at
     job.task = stored.task
+    job.blocked = stored.blocked
     job.cancelled = stored.cancelled
     job.terminated = stored.terminated
 
@@ -295,17 +301,28 @@ def _restore_place_in_queue(job: Job) -> None:
     if job.array is not None:
         _restore_array(job, job.array)
     elif job.status is Status.RUNNABLE:
+        _stand_in_queue(job)
+
+
+def _stand_in_queue(job: Job) -> None:
+    """What blocked the queue is set aside until the first step has looked at it: its clock goes on if its code still holds."""
+    if job.blocked is None:
         fifo.enqueue(job.queue, job)
+    else:
+        job.queue.unplaceable[job.seq] = job
+        job.queue.changed = True
 
 
 def _restore_array(job: Job, array: Array) -> None:
     for child in array.children.values():
         if child.status is Status.RUNNABLE:
-            fifo.enqueue(job.queue, child)
+            _stand_in_queue(child)
     if array.closed:
         for index in arrays.untouched(array):
             arrays.set_status(array, index, Status.FAILED, array.summary_at)
     elif job.open_dependencies == 0:
         arrays.release(array, array.summary_at)
-        if arrays.next_ready(array) is not None:
-            fifo.enqueue(job.queue, job)
+    if arrays.next_ready(array) is not None:
+        _stand_in_queue(job)
+    else:
+        job.blocked = None

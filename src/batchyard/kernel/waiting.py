@@ -6,6 +6,8 @@ it is certain: never because capacity that could still come is not there yet.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import msgspec
 
 from batchyard.kernel import arrays, quota_placement, service_placement
@@ -14,6 +16,7 @@ from batchyard.kernel.ordering import fifo, share_lines
 from batchyard.kernel.placement import environments_of, instances_of, largest
 from batchyard.kernel.records import ComputeEnvironment, Job, JobQueue, Kind, Resources, ServiceRequest, Status, Task
 from batchyard.kernel.state import State
+from batchyard.kernel.time_limits import due_end_of
 
 NEVER = "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT"
 MAX_VCPUS = "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE"
@@ -54,6 +57,12 @@ class Reason(msgspec.Struct, frozen=True):
     def status_reason(self) -> str | None:
         """What DescribeJobs shows: AWS's code and text, and the numbers."""
         return f"{self.code} - {self.sentence or _TEXTS[self.code]} {self.text}" if self.code else None
+
+
+def shape_of(job: Job) -> tuple[object, ...]:
+    """What decides, within a queue, whether something could ever run a job."""
+    instances = (job.service.instance_type, job.service.instance_count) if job.service is not None else None
+    return job.resources, job.kind, job.share, instances
 
 
 _NOT_RUN = {
@@ -153,7 +162,7 @@ def _explain_runnable(state: State, job: Job, index: int | None) -> Reason:
     queue = job.queue
     never = never_fits(state, job)
     if never is not None:
-        return never
+        return _with_time_limit(never, job)
     entry = job
     share = quota_placement.share_of(job)
     ahead = fifo.jobs_ahead(queue, entry) if share is None else share_lines.jobs_ahead(share, job)
@@ -167,14 +176,22 @@ def _explain_runnable(state: State, job: Job, index: int | None) -> Reason:
     first = first_before(job)
     if ahead == 0 or first is None:
         reason = head_reason(state, queue, job)
-        return Reason(f"Is next in {line}. {reason.text}", reason.code, reason.kind)
+        return _with_time_limit(Reason(f"Is next in {line}. {reason.text}", reason.code, reason.kind), job)
     reason = head_reason(state, queue, first, "That job")
     jobs = "1 job is" if ahead == 1 else f"{ahead} jobs are"
-    return Reason(
-        f"{jobs} ahead of it in {line}; the first of them is {first.id}. {reason.text}",
-        reason.code,
-        reason.kind,
-    )
+    text = f"{jobs} ahead of it in {line}; the first of them is {first.id}. {reason.text}"
+    return _with_time_limit(Reason(text, reason.code, reason.kind), first, "That job")
+
+
+def _with_time_limit(reason: Reason, job: Job, subject: str = "It") -> Reason:
+    """Says, too, when the queue will end the job that blocks it (`subject` in the sentence)."""
+    end = due_end_of(job)
+    if end is None:
+        return reason
+    at = datetime.fromtimestamp(end.at / 1000, UTC)
+    done = "terminated" if end.limit.action == "TERMINATE" else "cancelled"
+    text = f"{reason.text} {subject} will be {done} at {at:%Y-%m-%d %H:%M:%S} UTC by the queue's job state time limit."
+    return msgspec.structs.replace(reason, text=text)
 
 
 def first_before(job: Job) -> Job | None:

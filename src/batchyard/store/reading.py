@@ -72,12 +72,12 @@ def children(connection: Connection, wanted: Sequence[tuple[int, int]]) -> dict[
     return found
 
 
-def waiting_since(connection: Connection, seqs: Sequence[int]) -> dict[int, int]:
-    """When jobs last came to wait (for an array: when it was submitted or released), by seq."""
-    waiting = [int(status) for status in (Status.SUBMITTED, Status.PENDING, Status.RUNNABLE)]
+def last_entered(connection: Connection, seqs: Sequence[int], statuses: Sequence[Status]) -> dict[int, int]:
+    """When jobs last entered any of these states, by seq."""
+    states = [int(status) for status in statuses]
     query = (
         select(transitions.c.job_seq, func.max(transitions.c.at).label("at"))
-        .where(transitions.c.job_seq.in_(seqs), transitions.c.status.in_(waiting))
+        .where(transitions.c.job_seq.in_(seqs), transitions.c.status.in_(states))
         .group_by(transitions.c.job_seq)
     )
     return {row.job_seq: row.at for row in connection.execute(query)}

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row
 
-from batchyard.kernel.records import Job, ServiceRequest, Status, Task
+from batchyard.kernel.records import Blocked, Job, ServiceRequest, Status, Task
 from batchyard.kernel.stored import StoredJob
 from batchyard.shapes import batch as shapes
 
@@ -17,6 +17,7 @@ _decode_depends_on = msgspec.json.Decoder(list[shapes.JobDependency]).decode
 _decode_attempts = msgspec.json.Decoder(list[shapes.AttemptDetail]).decode
 _decode_task = msgspec.json.Decoder(Task).decode
 _decode_service = msgspec.json.Decoder(ServiceRequest).decode
+_decode_blocked = msgspec.json.Decoder(Blocked).decode
 _decode_counts = msgspec.json.Decoder(list[int]).decode
 
 
@@ -75,6 +76,7 @@ def _progress(job: Job) -> Values:
         int(array.closed) if array else None,
         array.untouched_reason if array else None,
         encode(job.service) if job.service else None,
+        encode(job.blocked) if job.blocked else None,
     )
 
 
@@ -94,6 +96,8 @@ def stored_job(row: Row[Any]) -> StoredJob:
         job.summary = _decode_counts(row.summary)
     if job.service is not None:
         job.service = _decode_service(row.service)
+    if job.blocked is not None:
+        job.blocked = _decode_blocked(row.blocked)
     return job
 
 

@@ -103,9 +103,11 @@ jobs = Table(
     Column("closed", SmallInteger),
     Column("untouched_reason", Text),
     Column("service", LargeBinary),
+    Column("blocked", LargeBinary),
 )
 """`id` is null for array children (they are `<parent's id>:<child_index>`), as is all that they inherit. `ended_by`: 1
-cancelled, 2 terminated, 3 both. `service`: what only a service job has. The columns up to `kind` never change."""
+cancelled, 2 terminated, 3 both. `service`: what only a service job has. `blocked`: while a job blocks its queue, why and
+since when. The columns up to `kind` never change."""
 
 top_level = jobs.c.parent_seq.is_(None)
 Index(

@@ -8,7 +8,7 @@ from uuid import uuid4
 from batchyard.api.batch.bulk import end_each
 from batchyard.api.batch.desk import MAXIMUM_PAGE, Desk, page_size
 from batchyard.api.errors import validation_failure
-from batchyard.api.job_views import job_detail, job_summary
+from batchyard.api.job_views import JobView, job_detail, job_summary
 from batchyard.api.service import RequestContext
 from batchyard.kernel import commands
 from batchyard.kernel.identifiers import job_id_of
@@ -51,7 +51,9 @@ class Jobs:
             return await self._list_queue(request.job_queue, request, filters, limit)
         if filters:
             raise validation_failure("filters can only be used with jobQueue")
-        return await self._list_children(request, limit)
+        if request.array_job_id:
+            return await self._list_children(request.array_job_id, request, limit)
+        return await self._list_nodes(request.multi_node_job_id or "", request, limit)
 
     async def _list_queue(
         self, queue: str, request: shapes.ListJobsRequest, filters: Sequence[shapes.KeyValuesPair], limit: int
@@ -62,28 +64,47 @@ class Jobs:
         position = self._desk.position(listing, request.next_token)
         views = await self._desk.reader.in_queue(wanted, position, limit + 1)
         more = len(views) > limit
-        parallel = [view for view in views[:limit] if view.constant.kind == Kind.MULTI_NODE]
-        details = await self._desk.reader.details(parallel) if parallel else {}
         return shapes.ListJobsResponse(
-            job_summary_list=[
-                job_summary(view, self._desk.account, details.get(view.constant.seq)) for view in views[:limit]
-            ],
+            job_summary_list=await self._summaries(views[:limit]),
             next_token=self._desk.seal(listing, views[limit - 1].row.seq) if more else None,
         )
 
-    async def _list_children(self, request: shapes.ListJobsRequest, limit: int) -> shapes.ListJobsResponse:
-        parent_id = job_id_of(self._desk.account, request.array_job_id or request.multi_node_job_id or "")
+    async def _list_children(
+        self, array_job_id: str, request: shapes.ListJobsRequest, limit: int
+    ) -> shapes.ListJobsResponse:
+        parent_id = job_id_of(self._desk.account, array_job_id)
         status = Status[request.job_status or "RUNNING"]
         listing = f"ListJobs {parent_id} {status.name}"
         position = self._desk.position(listing, request.next_token)
-        views = []
-        if request.array_job_id:
-            views = await self._desk.reader.children_of(parent_id, status, position or 0, limit + 1) or []
+        views = await self._desk.reader.children_of(parent_id, status, position or 0, limit + 1) or []
         more = len(views) > limit
         return shapes.ListJobsResponse(
-            job_summary_list=[job_summary(view, self._desk.account) for view in views[:limit]],
+            job_summary_list=await self._summaries(views[:limit]),
             next_token=self._desk.seal(listing, views[limit].row.child_index) if more else None,
         )
+
+    async def _list_nodes(
+        self, multi_node_job_id: str, request: shapes.ListJobsRequest, limit: int
+    ) -> shapes.ListJobsResponse:
+        parent_id = job_id_of(self._desk.account, multi_node_job_id)
+        status = Status[request.job_status or "RUNNING"]
+        listing = f"ListJobs nodes of {parent_id} {status.name}"
+        position = self._desk.position(listing, request.next_token)
+        views = await self._desk.reader.nodes_of(parent_id, status, position or 0, limit + 1)
+        more = len(views) > limit
+        return shapes.ListJobsResponse(
+            job_summary_list=await self._summaries(views[:limit]),
+            next_token=self._desk.seal(listing, views[limit].node) if more else None,
+        )
+
+    async def _summaries(self, views: Sequence[JobView]) -> list[shapes.JobSummary]:
+        scheduled = await self._desk.reader.scheduled_at(views)
+        parallel = [view for view in views if view.constant.kind == Kind.MULTI_NODE]
+        details = await self._desk.reader.details(parallel) if parallel else {}
+        return [
+            job_summary(view, self._desk.account, scheduled.get(view.row.seq), details.get(view.constant.seq))
+            for view in views
+        ]
 
     async def cancel_job(self, request: shapes.CancelJobRequest, _: RequestContext) -> None:
         await self._desk.carry_out(commands.CancelJob(request.job_id, request.reason))

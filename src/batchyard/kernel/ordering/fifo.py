@@ -68,13 +68,11 @@ def set_aside(queue: JobQueue) -> Job:
     return job
 
 
-def reconsider(queue: JobQueue) -> list[Job]:
-    """Puts the jobs that were set aside back in line: the queue's environments have changed."""
-    jobs = [job for job in queue.unplaceable.values() if waits(job)]
-    queue.unplaceable.clear()
-    for job in jobs:
+def bring_back(queue: JobQueue, job: Job) -> None:
+    """Puts a job that was set aside back in line."""
+    del queue.unplaceable[job.seq]
+    if waits(job):
         enqueue(queue, job)
-    return jobs
 
 
 def leave(queue: JobQueue, job: Job) -> None:
