@@ -26,10 +26,11 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 import msgspec
 
-from batchyard.kernel.records import Resources
+from batchyard.catalogue import InstanceType
+from batchyard.kernel.resources import Resources
 from batchyard.kernel.scaling.limits import Limits
 from batchyard.kernel.scaling.packing import Pattern, Prices, Work, best_pattern, prices
-from batchyard.kernel.scaling.plans import Demand, InstanceType, Launch, Obstacle, Plan, Unmet
+from batchyard.kernel.scaling.plans import Demand, Launch, Obstacle, Plan, Unmet
 from batchyard.kernel.scaling.refusals import refuse
 from batchyard.kernel.scaling.shelf import Shelf
 from batchyard.kernel.scaling.strategies import Offer, Strategy, rungs, slice_of

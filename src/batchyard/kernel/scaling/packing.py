@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from batchyard.kernel.records import Resources
+from batchyard.kernel.resources import Resources
 from batchyard.kernel.scaling.shelf import times_in
 from batchyard.kernel.scaling.strategies import Offer
 

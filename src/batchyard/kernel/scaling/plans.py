@@ -3,39 +3,11 @@
 from __future__ import annotations
 
 import enum
-from typing import Protocol
 
 import msgspec
 
-from batchyard.kernel.records import Resources
-
-
-class InstanceType(Protocol):
-    """What allocation has to know of an EC2 instance type."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def family(self) -> str: ...
-    @property
-    def vcpus(self) -> int: ...
-    @property
-    def memory(self) -> int:
-        """Nominal, MiB: what an instance takes of a machine."""
-
-    @property
-    def schedulable_memory(self) -> int:
-        """MiB: what jobs can have of it."""
-
-    @property
-    def gpus(self) -> int: ...
-    @property
-    def on_demand_price(self) -> float:
-        """US dollars an hour."""
-
-    @property
-    def spot_price(self) -> float:
-        """US dollars an hour."""
+from batchyard.catalogue import InstanceType
+from batchyard.kernel.resources import Resources
 
 
 class Demand(msgspec.Struct, frozen=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from batchyard.kernel.records import Resources
+from batchyard.kernel.resources import Resources
 from batchyard.kernel.scaling.limits import Limits
 from batchyard.kernel.scaling.plans import Demand, Obstacle, Unmet
 from batchyard.kernel.scaling.strategies import Offer

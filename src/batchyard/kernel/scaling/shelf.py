@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from batchyard.kernel.records import Resources
+from batchyard.kernel.resources import Resources
 
 
 class Shelf:

@@ -20,8 +20,8 @@ from typing import Literal
 
 import msgspec
 
-from batchyard.kernel.records import Resources
-from batchyard.kernel.scaling.plans import InstanceType
+from batchyard.catalogue import InstanceType
+from batchyard.kernel.resources import Resources
 from batchyard.kernel.scaling.shelf import Shelf
 
 Strategy = Literal[
