@@ -21,6 +21,12 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     arrays: int = 500
     """Arrays of `array_size` whose memory is looked at together: enough to use up what the server has free at first."""
 
+    packing_workloads: int = 20
+    packing_jobs: int = 2_000
+    """Of each workload."""
+    packing_rooms: tuple[int, int] = (10, 10_000)
+    """Instances among which the best is looked for."""
+
 
 FULL = Sizes()
 
@@ -35,5 +41,8 @@ QUICK = Sizes(
     array_submissions=3,
     queued=(50, 100, 200),
     arrays=3,
+    packing_workloads=2,
+    packing_jobs=60,
+    packing_rooms=(2, 20),
 )
 """Whether everything still works; the numbers mean nothing."""

@@ -12,6 +12,16 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
+PACKED = (
+    "best_fit",
+    "best_fit_progressive",
+    "best_fit_progressive_ordered",
+    "spot_capacity_optimized",
+    "spot_price_capacity_optimized",
+    "spot_capacity_optimized_prioritized",
+    "first_fit",
+)
+
 KEYS = {
     "throughput": {
         "throughput.batchyard",
@@ -52,10 +62,17 @@ KEYS = {
         "memory.large",
         "memory.large_start",
     },
+    "packing": {
+        *(f"packing.{name}.{what}" for name in PACKED for what in ("vcpus", "cost", "worst", "instances")),
+        "packing.plan_shapes",
+        "packing.plan_jobs",
+        "packing.rooms_few",
+        "packing.rooms_many",
+    },
 }
 
 
-@pytest.mark.parametrize("benchmark", ["throughput", "start_latency", "submission", "memory"])
+@pytest.mark.parametrize("benchmark", ["throughput", "start_latency", "submission", "memory", "packing"])
 def test_every_row_has_a_number(benchmark: str, tmp_path: Path) -> None:
     report_file = tmp_path / "report.json"
     command = [sys.executable, "-m", "benchmarks", "--quick", f"--only={benchmark}", f"--json={report_file}"]

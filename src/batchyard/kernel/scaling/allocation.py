@@ -121,6 +121,7 @@ class _Attempt(msgspec.Struct):
     """For each demand the rungs of the strategy, with those types that are suitable for it."""
     limits: Limits
     one_type: bool
+    only_gpu_types: bool
     launched: dict[str, Launch] = {}
     unmet: dict[int, Unmet] = {}
     chosen: dict[int, Offer] = {}
@@ -156,7 +157,8 @@ def _begin(
             )
         )
     suitable = [_suitable(demand.resources, ladder) for demand in demands]
-    return _Attempt(demands, work, offers, suitable, limits, one_type)
+    only_gpu_types = all(offer.capacity.gpus for offer in offers)
+    return _Attempt(demands, work, offers, suitable, limits, one_type, only_gpu_types)
 
 
 def _suitable(resources: Resources, ladder: list[list[Offer]]) -> list[list[Offer]]:
@@ -192,9 +194,9 @@ def _launch_for(attempt: _Attempt, head: int) -> bool:
     if pattern is None:
         return False
     offer = pattern.offer
-    number = min(work.left[index] // held for index, held in pattern.held)
+    number = min(work.left[index] // held for index, held in pattern.held.items())
     number = limits.most(offer, number) or 1
-    for index, held in pattern.held:
+    for index, held in pattern.held.items():
         work.left[index] -= number * held
     _launch(attempt, offer, number)
     return True
@@ -204,7 +206,7 @@ def _choose(attempt: _Attempt, head: int) -> Pattern | None:
     limits, chosen = attempt.limits, attempt.chosen.get(head)
     for number, rung in enumerate(attempt.suitable[head]):
         candidates = [
-            offer for offer in rung if (attempt.one_type or limits.available(offer)) and limits.most(offer, 1)
+            offer for offer in rung if (attempt.one_type or limits.available(offer)) and limits.has_place(offer)
         ]
         if chosen in candidates:
             candidates = [chosen]
@@ -232,13 +234,12 @@ def _choose(attempt: _Attempt, head: int) -> Pattern | None:
 def _best(attempt: _Attempt, head: int, rung: int, candidates: list[Offer]) -> Pattern:
     work = attempt.work
     gpu_job, gpu_type = work.shapes[head].gpus > 0, candidates[0].capacity.gpus > 0
-    only_gpu_types = all(offer.capacity.gpus for offer in attempt.offers)
     companions = [
         index
         for index in work.order
         if work.left[index]
         and not attempt.demands[index].exclusive
-        and (only_gpu_types or gpu_job == (work.shapes[index].gpus > 0))
+        and (attempt.only_gpu_types or gpu_job == (work.shapes[index].gpus > 0))
     ]
     key = rung, gpu_job, gpu_type
     if key not in attempt.prices:

@@ -28,6 +28,10 @@ class Limits(msgspec.Struct):
     def has_room(self, offer: Offer, number: int = 1) -> bool:
         return self.machines is None or self.machines.holds(offer.slice, number) >= number
 
+    def has_place(self, offer: Offer) -> bool:
+        """Whether another instance of this type stays within maxvCpus and the machines."""
+        return self.in_use + offer.vcpus <= self.max_vcpus and (self.machines is None or self.has_room(offer))
+
     def most(self, offer: Offer, number: int) -> int:
         """How many instances of this type stay within maxvCpus and the machines, up to `number`."""
         number = max(0, min(number, (self.max_vcpus - self.in_use) // offer.vcpus))

@@ -8,7 +8,7 @@ instance, a large one a large instance, and jobs short of memory a type with mem
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -16,9 +16,11 @@ from batchyard.kernel.resources import Resources
 from batchyard.kernel.scaling.shelf import times_in
 from batchyard.kernel.scaling.strategies import Offer
 
-GOOD_ENOUGH = 0.98
+GOOD_ENOUGH = 0.95
 """A type is looked at only when it could beat the best so far by more than this. Larger types come first, so that this is
 also how much worse a larger instance may be than several smaller ones."""
+LEAST_WORTH = 1e-9
+"""Of jobs that ask for nothing, or for what has no price."""
 
 
 class Work(msgspec.Struct):
@@ -61,8 +63,8 @@ class Pattern(msgspec.Struct, frozen=True):
     """One instance and what it holds."""
 
     offer: Offer
-    held: list[tuple[int, int]]
-    """Shape and number, none of them 0."""
+    held: dict[int, int]
+    """Number by shape, none of them 0."""
     score: float
     """Cost by worth; 1 is perfect."""
 
@@ -111,19 +113,13 @@ def best_pattern(
 
     With `alone` one type has to do for all jobs of the head's shape, and is judged by all instances that it would take.
     """
-    whole = prices.of(work.total(companions))
-    shape, count = work.shapes[head], work.left[head]
-    hopes = []
-    for offer in offers:
-        instances = -(-count // times_in(shape, offer.capacity, count)) if alone else 1
-        hope = offer.cost * instances / max(1e-9, min(whole, instances * prices.of(offer.capacity)))
-        hopes.append((round(hope, 6), offer))
-    hopes.sort(key=lambda entry: entry[0])
+    total = work.total(companions)
+    hopes = _hopes(work, head, offers, prices, prices.of(total), alone=alone)
     best: Pattern | None = None
     for hope, offer in hopes:
-        if best is not None and hope >= best.score * GOOD_ENOUGH:
-            break
-        for held in _fillings(work, head, offer, companions):
+        for held in _fillings(work, head, offer, companions, total):
+            if best is not None and hope >= best.score * GOOD_ENOUGH:
+                return best
             score = _score(work, head, offer, held, prices, alone=alone)
             if best is None or score < best.score:
                 best = Pattern(offer, held, score)
@@ -131,53 +127,68 @@ def best_pattern(
     return best
 
 
-def _score(work: Work, head: int, offer: Offer, held: list[tuple[int, int]], prices: Prices, *, alone: bool) -> float:
-    instances = -(-work.left[head] // dict(held)[head]) if alone else 1
-    worth = sum(min(work.left[index], instances * number) * prices.of(work.shapes[index]) for index, number in held)
-    return offer.cost * instances / max(1e-9, worth)
+def _hopes(
+    work: Work, head: int, offers: Sequence[Offer], prices: Prices, worth: float, *, alone: bool
+) -> list[tuple[float, Offer]]:
+    """The best score that each type could reach, the best first; of equals, as they come: the largest first."""
+    shape, count = work.shapes[head], work.left[head]
+    hopes = []
+    for offer in offers:
+        instances = -(-count // times_in(shape, offer.capacity, count)) if alone else 1
+        most = min(worth, instances * prices.of(offer.capacity))
+        hopes.append((round(offer.cost * instances / max(LEAST_WORTH, most), 6), offer))
+    hopes.sort(key=lambda entry: entry[0])
+    return hopes
 
 
-def _fillings(work: Work, head: int, offer: Offer, companions: Sequence[int]) -> list[list[tuple[int, int]]]:
-    first = times_in(work.shapes[head], offer.capacity, work.left[head])
-    ways = [_fill(work, head, first, offer.capacity, companions, None)]
+def _score(work: Work, head: int, offer: Offer, held: dict[int, int], prices: Prices, *, alone: bool) -> float:
+    instances = -(-work.left[head] // held[head]) if alone else 1
+    vcpus = memory = gpus = 0
+    for index, number in held.items():
+        shape = work.shapes[index]
+        number = min(work.left[index], instances * number)
+        vcpus += number * shape.milli_vcpus
+        memory += number * shape.memory
+        gpus += number * shape.gpus
+    worth = vcpus * prices.milli_vcpu + memory * prices.memory + gpus * prices.gpu
+    return offer.cost * instances / max(LEAST_WORTH, worth)
+
+
+def _fillings(
+    work: Work, head: int, offer: Offer, companions: Sequence[int], total: Resources
+) -> Iterator[dict[int, int]]:
+    capacity, count = offer.capacity, work.left[head]
     if work.proportional and len(companions) > 1:
-        total = work.total(companions)
         share = min(
-            (
-                room / need
-                for room, need in (
-                    (offer.capacity.milli_vcpus, total.milli_vcpus),
-                    (offer.capacity.memory, total.memory),
-                    (offer.capacity.gpus, total.gpus),
-                )
-                if need
-            ),
-            default=1.0,
+            capacity.milli_vcpus / total.milli_vcpus if total.milli_vcpus else 1.0,
+            capacity.memory / total.memory if total.memory else 1.0,
+            capacity.gpus / total.gpus if total.gpus else 1.0,
         )
         if share < 1:
-            ways.append(_fill(work, head, max(1, int(work.left[head] * share)), offer.capacity, companions, share))
-    return ways
+            yield _fill(work, head, max(1, int(count * share)), capacity, companions, share)
+    yield _fill(work, head, times_in(work.shapes[head], capacity, count), capacity, companions, None)
 
 
 def _fill(
     work: Work, head: int, first: int, capacity: Resources, companions: Sequence[int], share: float | None
-) -> list[tuple[int, int]]:
+) -> dict[int, int]:
     """So many of the head, then of each companion its share of the work, then in order what still fits."""
     shapes, left = work.shapes, work.left
     held = {head: first}
     vcpus = capacity.milli_vcpus - first * shapes[head].milli_vcpus
     memory = capacity.memory - first * shapes[head].memory
     gpus = capacity.gpus - first * shapes[head].gpus
-    for limit in (share, None) if share is not None else (None,):
+    for part in (share, None) if share is not None else (None,):
         for index in companions:
             shape = shapes[index]
-            number = left[index] if limit is None else int(left[index] * limit)
-            number -= held.get(index, 0)
-            if number <= 0 or shape.milli_vcpus > vcpus or shape.memory > memory or shape.gpus > gpus:
+            if shape.milli_vcpus > vcpus or shape.memory > memory or shape.gpus > gpus:
                 continue
-            number = times_in(shape, Resources(vcpus, memory, gpus), number)
-            held[index] = held.get(index, 0) + number
-            vcpus -= number * shape.milli_vcpus
-            memory -= number * shape.memory
-            gpus -= number * shape.gpus
-    return list(held.items())
+            already = held.get(index, 0)
+            number = (left[index] if part is None else int(left[index] * part)) - already
+            if number > 0:
+                number = times_in(shape, Resources(vcpus, memory, gpus), number)
+                held[index] = already + number
+                vcpus -= number * shape.milli_vcpus
+                memory -= number * shape.memory
+                gpus -= number * shape.gpus
+    return held

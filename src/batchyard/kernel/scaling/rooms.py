@@ -1,9 +1,15 @@
 """Which of many instances takes a job: best fit, found without looking at each.
 
-Instances stand in one order: those without GPUs first, so that GPUs are kept for the jobs that ask for them, then by free GPUs,
-free vCPUs, free memory and id. The first in that order with enough of all three is the best fit. Instances with as
-many free GPUs form a line, cut into short sorted blocks that know their largest memory, so that a search looks at one
-block and at one number of every other: it costs the square root of the number of instances, as does a change.
+Of the instances with enough of everything the best is, in this order, one
+
+1. without GPUs, so that those are kept for the jobs that ask for them, and then with the fewest free GPUs;
+2. of the kind that suits the job: whose memory by vCPU, when it is empty, is nearest to the job's from above, else from
+   below, in whole GiB. Jobs that need memory so find the instances that were launched for it not taken by others;
+3. with the fewest free vCPUs, then the least free memory, then the first id.
+
+Instances that are alike in 1 and 2 form a line, sorted by 3 and cut into short blocks that know their largest memory, so
+that a search looks into one or two blocks and at one number of every other: that costs the square root of the number of
+instances at worst, as does a change.
 """
 
 from __future__ import annotations
@@ -18,10 +24,18 @@ BLOCK = 64
 """Entries of a block, at first; one of twice as many is cut in two."""
 
 
+_Key = tuple[bool, int, int]
+"""Of a line: whether the instances have GPUs, how many are free, and GiB by vCPU."""
+
+
 class _Entry(msgspec.Struct):
     capacity: Resources
     room: Resources
     excluded: bool = False
+
+    @property
+    def key(self) -> _Key:
+        return self.capacity.gpus > 0, self.room.gpus, memory_ratio(self.capacity)
 
 
 class Rooms:
@@ -87,47 +101,47 @@ class Rooms:
         return self._empty.first(wanted)
 
     def _enter(self, instance_id: str, entry: _Entry) -> None:
-        has_gpus = entry.capacity.gpus > 0
-        self._all.add(has_gpus, entry.room, instance_id)
+        self._all.add(entry.key, entry.room, instance_id)
         if entry.room == entry.capacity:
-            self._empty.add(has_gpus, entry.room, instance_id)
+            self._empty.add(entry.key, entry.room, instance_id)
 
     def _leave(self, instance_id: str, entry: _Entry) -> None:
-        has_gpus = entry.capacity.gpus > 0
-        self._all.remove(has_gpus, entry.room, instance_id)
+        self._all.remove(entry.key, entry.room, instance_id)
         if entry.room == entry.capacity:
-            self._empty.remove(has_gpus, entry.room, instance_id)
+            self._empty.remove(entry.key, entry.room, instance_id)
+
+
+def memory_ratio(resources: Resources) -> int:
+    """GiB by vCPU, rounded: 2 of the compute optimised families, 4 of the general ones, 8 of those with much memory."""
+    return round(resources.memory * 1000 / 1024 / max(1, resources.milli_vcpus))
 
 
 class _Index:
-    """Lines by whether the instance has GPUs, and how many are free."""
+    """The lines."""
 
     def __init__(self) -> None:
-        self._lines: dict[tuple[bool, int], _Line] = {}
-        self._order: list[tuple[bool, int]] = []
+        self._lines: dict[_Key, _Line] = {}
 
-    def add(self, has_gpus: bool, room: Resources, instance_id: str) -> None:
-        key = has_gpus, room.gpus
+    def add(self, key: _Key, room: Resources, instance_id: str) -> None:
         line = self._lines.get(key)
         if line is None:
             line = self._lines[key] = _Line()
-            insort(self._order, key)
         line.add((room.milli_vcpus, room.memory, instance_id))
 
-    def remove(self, has_gpus: bool, room: Resources, instance_id: str) -> None:
-        key = has_gpus, room.gpus
+    def remove(self, key: _Key, room: Resources, instance_id: str) -> None:
         line = self._lines[key]
         line.remove((room.milli_vcpus, room.memory, instance_id))
         if not line.blocks:
             del self._lines[key]
-            self._order.remove(key)
 
     def first(self, wanted: Resources) -> str | None:
-        for key in self._order:
-            if key[1] >= wanted.gpus:
-                found = self._lines[key].first(wanted.milli_vcpus, wanted.memory)
-                if found is not None:
-                    return found
+        ratio = memory_ratio(wanted)
+        keys = [key for key in self._lines if key[1] >= wanted.gpus]
+        keys.sort(key=lambda key: (key[0], key[1], key[2] < ratio, abs(key[2] - ratio)))
+        for key in keys:
+            found = self._lines[key].first(wanted.milli_vcpus, wanted.memory)
+            if found is not None:
+                return found
         return None
 
 
