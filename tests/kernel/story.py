@@ -58,7 +58,10 @@ class Story:
         lead: int = 0,
         bare: bool = False,
         save: Callable[[Effects], None] | None = None,
+        **settings: Any,
     ) -> None:
+        """`settings`: those of the kernel. Unless told otherwise, environments place jobs on the machine itself."""
+        self._settings = Settings(**{"account": ACCOUNT, "slices": True, **settings})
         self.now = NOON
         self._machine = (Resources(1000 * vcpus, memory, gpus), lead)
         self.kernel = self._new_kernel()
@@ -80,7 +83,7 @@ class Story:
             self.definition("work")
 
     def _new_kernel(self) -> Kernel:
-        kernel = Kernel(Settings(account=ACCOUNT))
+        kernel = Kernel(self._settings)
         kernel.add_machine("local", *self._machine)
         return kernel
 
@@ -102,26 +105,48 @@ class Story:
 
     # What exists
 
-    def environment(self, name: str, *, max_vcpus: int = 16, **members: Any) -> None:
-        resources = shapes.ComputeResource(
-            type="EC2",
-            allocation_strategy="BEST_FIT_PROGRESSIVE",
-            min_vcpus=0,
+    def environment(
+        self,
+        name: str,
+        *,
+        max_vcpus: int = 16,
+        min_vcpus: int = 0,
+        kind: str = "EC2",
+        types: Sequence[str] = ("optimal",),
+        strategy: str = "BEST_FIT_PROGRESSIVE",
+        resources: Mapping[str, Any] = {},
+        **members: Any,
+    ) -> None:
+        """`resources`: further members of `computeResources`."""
+        compute_resources = shapes.ComputeResource(
+            type=kind,
+            allocation_strategy=strategy,
+            min_vcpus=min_vcpus,
             max_vcpus=max_vcpus,
+            instance_types=list(types),
             instance_role="role",
+            spot_iam_fleet_role="role",
             subnets=["subnet"],
+            **resources,
         )
         request = shapes.CreateComputeEnvironmentRequest(
-            compute_environment_name=name, type="MANAGED", compute_resources=resources, **members
+            compute_environment_name=name, type="MANAGED", compute_resources=compute_resources, **members
         )
         self.tell(CreateComputeEnvironment(request, f"uuid-{name}"))
         self.pass_time(0.01)
 
-    def change_environment(self, name: str, *, max_vcpus: int | None = None, **members: Any) -> None:
-        resources = shapes.ComputeResourceUpdate(max_vcpus=max_vcpus) if max_vcpus is not None else None
+    def change_environment(self, name: str, *, resources: Mapping[str, Any] = {}, **members: Any) -> None:
+        """`resources`: members of `computeResources`; `max_vcpus` among them may be given by itself."""
+        changes = dict(resources)
+        if "max_vcpus" in members:
+            changes["max_vcpus"] = members.pop("max_vcpus")
         self.tell(
             UpdateComputeEnvironment(
-                shapes.UpdateComputeEnvironmentRequest(compute_environment=name, compute_resources=resources, **members)
+                shapes.UpdateComputeEnvironmentRequest(
+                    compute_environment=name,
+                    compute_resources=shapes.ComputeResourceUpdate(**changes) if changes else None,
+                    **members,
+                )
             )
         )
         self.pass_time(0.01)

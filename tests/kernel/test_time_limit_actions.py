@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import pytest
 from quota_story import LARGE, QuotaStory, sharing
 from service_story import Training, update
@@ -257,13 +256,12 @@ class TestTheQueue:
         self, story: Story, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Any code that the head of a queue can wait with will do: here capacity that nobody provides."""
-        explained = waiting.head_reason
+        coded = waiting.head_code
 
-        def no_capacity(state: State, queue: JobQueue, job: Job, subject: str = "It") -> waiting.Reason:
-            reason = explained(state, queue, job, subject)
-            return msgspec.structs.replace(reason, code=CAPACITY) if job.resources.milli_vcpus == 2000 else reason
+        def no_capacity(state: State, queue: JobQueue, job: Job) -> tuple[str | None, str]:
+            return (CAPACITY, CAPACITY) if job.resources.milli_vcpus == 2000 else coded(state, queue, job)
 
-        monkeypatch.setattr(waiting, "head_reason", no_capacity)
+        monkeypatch.setattr(waiting, "head_code", no_capacity)
         limit_queue(story, limit(CAPACITY, 900))
         story.submit("A")
         story.begin("A")
@@ -372,7 +370,7 @@ class TestServiceJobs:
         training.submit("A", 4)
         story.pass_time(100)
         assert clocks(story, "training") == {"ACTION_REQUIRED": ["A"]}
-        story.kernel.add_instance("local", Resources(4000, 32_768), 0)
+        story.kernel.add_machine("local", Resources(4000, 32_768), 0)
         story.pass_time(0)
         assert str(story.reason("A")).startswith(f"{CAPACITY} - Unable to provision requested compute resources")
         story.pass_time(699.999)

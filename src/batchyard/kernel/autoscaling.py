@@ -15,8 +15,8 @@ import msgspec
 from batchyard.catalogue import InstanceType
 from batchyard.kernel import instances
 from batchyard.kernel.ordering import fifo
-from batchyard.kernel.placement import Capacity, capacity_of, environments_of
-from batchyard.kernel.records import ComputeEnvironment, Instance, JobQueue, Kind
+from batchyard.kernel.placement import Capacity, capacity_of, environments_of, has_share, slices_of
+from batchyard.kernel.records import ComputeEnvironment, Instance, Job, JobQueue
 from batchyard.kernel.resources import NOTHING, Resources
 from batchyard.kernel.scaling.allocation import plan
 from batchyard.kernel.scaling.plans import Demand, Plan
@@ -36,23 +36,20 @@ class Waiting(msgspec.Struct):
     count: int
 
 
-def scale(state: State, now: int) -> bool:
-    """Launches what is called for. Returns whether an instance runs that did not before."""
-    if not state.scaling_due:
-        return False
+def scale(state: State, now: int) -> None:
+    """Launches what is called for."""
     state.scaling_due = False
-    running = False
     for environment in state.environments.values():
         if capacity_of(state, environment) is Capacity.INSTANCES:
-            running |= _keep_least(state, environment, now)
+            _keep_least(state, environment, now)
     waiting = list(_waiting(state))
     for position in range(MOST_ENVIRONMENTS):
         for environment, entries in _offers(state, waiting, position):
             demands = [Demand(entry.resources, entry.count) for entry in entries]
             found = plan_for(state, environment, demands, now)
-            running |= _carry_out(state, environment, found, now)
+            environment.unmet = {unmet.demand.resources: unmet for unmet in found.unmet}
+            _carry_out(state, environment, found, now)
             _subtract(entries, demands, found)
-    return running
 
 
 def _waiting(state: State) -> Iterator[Waiting]:
@@ -67,9 +64,7 @@ def _waiting(state: State) -> Iterator[Waiting]:
             yield Waiting(queue, resources, count)
 
 
-def _offers(
-    state: State, waiting: list[Waiting], position: int
-) -> Iterator[tuple[ComputeEnvironment, list[Waiting]]]:
+def _offers(state: State, waiting: list[Waiting], position: int) -> Iterator[tuple[ComputeEnvironment, list[Waiting]]]:
     """The environments that stand at this position in the order of some queue, and what they are offered."""
     offered: dict[str, list[Waiting]] = {}
     for entry in waiting:
@@ -137,8 +132,7 @@ def _room_with_idle(state: State, machine: Instance) -> Resources:
     return room
 
 
-def _carry_out(state: State, environment: ComputeEnvironment, found: Plan, now: int) -> bool:
-    running = False
+def _carry_out(state: State, environment: ComputeEnvironment, found: Plan, now: int) -> None:
     resources = environment.detail.compute_resources
     assert resources is not None
     for order in found.launches:
@@ -147,14 +141,10 @@ def _carry_out(state: State, environment: ComputeEnvironment, found: Plan, now: 
             machine = _make_way(state, environment, instance_type, now)
             if machine is None:
                 break
-            launched = instances.launch(
-                state, environment, machine, instance_type, now, spot=resources.type == "SPOT"
-            )
-            if launched is None:
+            spot = resources.type == "SPOT"
+            if instances.launch(state, environment, machine, instance_type, now, spot=spot) is None:
                 state.scaling_due = True  # Another type may do.
                 break
-            running |= instances.takes_tasks(launched)
-    return running
 
 
 def _make_way(state: State, environment: ComputeEnvironment, instance_type: InstanceType, now: int) -> Instance | None:
@@ -193,13 +183,26 @@ def make_room(state: State, machine: Instance, wanted: Resources, now: int) -> b
     return wanted.fits(machine.room)
 
 
-def _keep_least(state: State, environment: ComputeEnvironment, now: int) -> bool:
+def let_idle_go(state: State, job: Job, now: int) -> bool:
+    """Makes room for a job that would have a slice of a machine, where idle instances stand in its way. Returns whether there is
+    room now."""
+    if not state.idle:
+        return False
+    for environment in environments_of(state, job.queue):
+        if environment.available and has_share(environment, job.resources):
+            for machine in slices_of(state, environment):
+                if make_room(state, machine, job.resources, now):
+                    return True
+    return False
+
+
+def _keep_least(state: State, environment: ComputeEnvironment, now: int) -> None:
     """Launches what is missing to `minvCpus`, and to what its user has set `desiredvCpus` to."""
     if environment.detail.status not in ("VALID", "UPDATING"):
-        return False
+        return
     wanted = max(instances.least_vcpus(environment), environment.wanted_vcpus if environment.available else 0)
     missing = wanted - environment.vcpus
     if missing <= 0:
         environment.wanted_vcpus = 0
-        return False
-    return _carry_out(state, environment, plan_for(state, environment, [Demand(ONE_VCPU, missing)], now), now)
+        return
+    _carry_out(state, environment, plan_for(state, environment, [Demand(ONE_VCPU, missing)], now), now)

@@ -18,7 +18,7 @@ from batchyard.kernel.compute_resources import check_resources, is_fargate
 from batchyard.kernel.draining import drain, replace_instances
 from batchyard.kernel.environment_updates import changed_environment, replaces_instances
 from batchyard.kernel.identifiers import NAME, cluster_arn
-from batchyard.kernel.instances import ENVIRONMENT_DELETED, is_replacing
+from batchyard.kernel.instances import ENVIRONMENT_DELETED, is_replacing, look_after_idle
 from batchyard.kernel.placement import used_in
 from batchyard.kernel.records import ComputeEnvironment
 from batchyard.kernel.refusal import Refusal
@@ -121,6 +121,7 @@ def update_environment(
         environment.wanted_vcpus = request.compute_resources.desired_vcpus
     if replaces:
         replace_instances(state, environment, now)
+    look_after_idle(state, environment, now)
     environment.due = now + 1
     save_environment(state, changed)
     lifecycle.reconsider_all(state)  # The new limits hold from now on, for those that were set aside too.

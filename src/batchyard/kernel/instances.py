@@ -175,6 +175,13 @@ def note_idle(state: State, instance: Instance, now: int) -> None:
         heappush(state.timers, (now + idle_delay(state, instance), instance.id))
 
 
+def look_after_idle(state: State, environment: ComputeEnvironment, now: int) -> None:
+    """The environment has changed: what is idle may no longer be kept."""
+    for instance_id, instance in environment.instances.items():
+        if instance_id in state.idle:
+            heappush(state.timers, (max(now, instance.idle_since + idle_delay(state, instance)), instance_id))
+
+
 def idle_delay(state: State, instance: Instance) -> int:
     """Milliseconds for which an instance is kept that has nothing to do."""
     detail = instance.detail

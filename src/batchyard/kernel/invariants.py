@@ -6,7 +6,7 @@ from collections import Counter
 
 from batchyard.kernel import consumable_resources
 from batchyard.kernel.ordering import fifo
-from batchyard.kernel.records import NOTHING, Array, Job, JobQueue, Resources, Status
+from batchyard.kernel.records import NOTHING, Array, Instance, InstanceDetail, Job, JobQueue, Resources, Status
 from batchyard.kernel.service_placement import used_in
 from batchyard.kernel.state import State
 
@@ -134,6 +134,11 @@ def _check_rooms(state: State) -> None:
         if job.service is None:
             by_environment[job.task.environment] = by_environment.get(job.task.environment, NOTHING) + job.resources
     for instance in state.instances.values():
+        if instance.detail is not None:
+            _check_launched(state, instance, instance.detail)
+            machine = instance.detail.machine
+            by_instance[machine] = by_instance.get(machine, NOTHING) + instance.detail.footprint
+    for instance in state.instances.values():
         used = by_instance.get(instance.id, NOTHING)
         _require(used == instance.used, f"instance {instance.id} counts {instance.used}, runs {used}")
         _require(
@@ -149,6 +154,28 @@ def _check_rooms(state: State) -> None:
             instances == service_environment.used,
             f"service environment {name} counts {service_environment.used}, runs {instances}",
         )
+
+
+def _check_launched(state: State, instance: Instance, detail: InstanceDetail) -> None:
+    """A launched instance is where it belongs: in its environment, among those that take tasks, boot or are idle."""
+    jobs = {job.id for job in state.tasks.values() if job.task is not None and instance.id in job.task.instances}
+    _require(instance.jobs.keys() == jobs, f"instance {instance.id} runs {jobs}, counts {instance.jobs.keys()}")
+    environment = state.environments.get(detail.environment)
+    if environment is None or instance.id not in environment.instances:
+        _require(detail.draining is not None, f"instance {instance.id} has no environment and does not drain")
+        return
+    _require(
+        (instance.id in environment.booting) == (detail.state == "pending"), f"instance {instance.id} boots, or not"
+    )
+    taking = detail.state == "running" and detail.draining is None
+    _require((instance.id in environment.rooms) == taking, f"instance {instance.id} takes tasks, or not")
+    if taking:
+        room = environment.rooms.room(instance.id)
+        _require(room == instance.room, f"instance {instance.id} is said to have {room} free, has {instance.room}")
+    idle = taking and not instance.jobs and detail.purchase != "REGISTERED"
+    _require((instance.id in state.idle) == idle, f"instance {instance.id} is idle, or not")
+    vcpus = sum(each.detail.vcpus for each in environment.instances.values() if each.detail is not None)
+    _require(environment.vcpus == vcpus, f"environment {environment.name} counts {environment.vcpus} vCPU, has {vcpus}")
 
 
 def _check_consumable_resources(state: State) -> None:

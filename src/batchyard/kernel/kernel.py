@@ -109,7 +109,8 @@ class Kernel:
         for queue in state.queues.values():
             self._look_again(queue, now)
         budget = self._place_all(STARTS_A_STEP, now)
-        while budget and autoscaling.scale(state, now):
+        while budget and state.scaling_due:
+            autoscaling.scale(state, now)
             budget = self._place_all(budget, now)
         self._explain_newcomers()
         self._unfinished_round = budget == 0 or end_blocked(state, now) or state.scaling_due
@@ -181,9 +182,7 @@ class Kernel:
                 continue
             never = waiting.never_fits(self.state, job)
             if never is None:
-                reason = waiting.head_reason(self.state, queue, job, f"Job {job.id}")
-                self._note_wait(queue, reason, now)
-                self._hold(queue, job, reason, now)
+                self._hold_head(queue, job, now)
                 return budget
             fifo.set_aside(queue)
             lines.call(self.state, queue, job)
@@ -205,12 +204,9 @@ class Kernel:
             queue.wait = None
         elif budget:
             quota_placement.preempt(self.state, queue)
-            reason = waiting.head_reason(self.state, queue, heads[0], f"Job {heads[0].id}")
-            self._note_wait(queue, reason, now)
-            self._hold(queue, heads[0], reason, now)
+            self._hold_head(queue, heads[0], now)
             for job in heads[1:]:
-                if reason.code is not None or job.blocked is not None:
-                    self._hold(queue, job, waiting.head_reason(self.state, queue, job), now)
+                self._hold(queue, job, now)
         return budget
 
     def _set_misfits_aside(self, queue: JobQueue, now: int) -> None:
@@ -232,17 +228,34 @@ class Kernel:
                 gangs.start(self.state, job, job.service, gang, now)
             return gang is not None
         place = find_place(self.state, job)
+        if place is None and autoscaling.let_idle_go(self.state, job, now):
+            place = find_place(self.state, job)
         if place is not None:
             unblock(job)
             lifecycle.start(self.state, job, place, now)
         return place is not None
 
-    def _hold(self, queue: JobQueue, job: Job, reason: waiting.Reason, now: int) -> None:
-        if reason.code is not None:
+    def _hold_head(self, queue: JobQueue, job: Job, now: int) -> None:
+        """The job whose turn it is has to wait."""
+        kind = self._hold(queue, job, now)
+        if queue.wait is None or queue.wait.kind != kind:
+            queue.wait = HeadWait(kind, now)
+        elif not queue.wait.written and now - queue.wait.since >= NOTEWORTHY_WAIT:
+            queue.wait.written = True
+            text = waiting.head_reason(self.state, queue, job, f"Job {job.id}").text
+            self.state.effects.waits.append(Wait(queue.name, queue.wait.since, text))
+
+    def _hold(self, queue: JobQueue, job: Job, now: int) -> str:
+        """Shows AWS's code for the wait of the head of a line, with the numbers as they are when it is new. Returns its
+        kind."""
+        code, kind = waiting.head_code(self.state, queue, job)
+        if code is not None:
             queue.held[job.seq] = job
-            self._show_reason(job, reason, now)
+            if job.blocked is None or job.blocked.code != code or code == waiting.INVALID:
+                self._show_reason(job, waiting.head_reason(self.state, queue, job), now)
         elif job.blocked is not None or (job.status_reason or "").startswith(waiting.CODES):
             self._clear_reason(job)
+        return kind
 
     def _show_reason(self, job: Job, reason: waiting.Reason, now: int) -> None:
         assert reason.code is not None
@@ -254,13 +267,6 @@ class Kernel:
         unblock(job)
         job.status_reason = None
         self.state.save(job)
-
-    def _note_wait(self, queue: JobQueue, reason: waiting.Reason, now: int) -> None:
-        if queue.wait is None or queue.wait.kind != reason.kind:
-            queue.wait = HeadWait(reason.kind, now)
-        elif not queue.wait.written and now - queue.wait.since >= NOTEWORTHY_WAIT:
-            queue.wait.written = True
-            self.state.effects.waits.append(Wait(queue.name, queue.wait.since, reason.text))
 
     def _recall_standing_lines(self, now: int) -> None:
         for instance in self.state.machines.values():

@@ -77,7 +77,7 @@ def _room_in(state: State, environment: ComputeEnvironment, wanted: Resources) -
     if capacity_of(state, environment) is not Capacity.SLICES:
         found = environment.rooms.find(wanted)
         return environment.instances[found] if found is not None else None
-    if not _has_share(environment, wanted):
+    if not has_share(environment, wanted):
         return None
     for machine in state.machines.values():
         if not machine.line and wanted.fits(machine.room):
@@ -183,7 +183,8 @@ def advance_line(state: State, instance: Instance) -> None:
             environment.used += job.resources
 
 
-def _has_share(environment: ComputeEnvironment, resources: Resources) -> bool:
+def has_share(environment: ComputeEnvironment, resources: Resources) -> bool:
+    """Whether `maxvCpus` allows a task of this size, where tasks have slices of their own."""
     return environment.used.milli_vcpus + resources.milli_vcpus <= environment.max_milli_vcpus
 
 

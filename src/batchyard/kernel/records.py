@@ -16,6 +16,7 @@ from batchyard.catalogue import InstanceType
 from batchyard.kernel.identifiers import task_id_of
 from batchyard.kernel.resources import NOTHING as NOTHING
 from batchyard.kernel.resources import Resources as Resources
+from batchyard.kernel.scaling.plans import Unmet
 from batchyard.kernel.scaling.rooms import Rooms
 from batchyard.shapes import batch as shapes
 
@@ -137,6 +138,8 @@ class ComputeEnvironment(msgspec.Struct, kw_only=True):
     """What is free on those of them that take tasks."""
     unavailable: dict[str, int] = msgspec.field(default_factory=dict)
     """Instance types that could not be launched lately, and until when they are not tried again."""
+    unmet: dict[Resources, Unmet] = msgspec.field(default_factory=dict)
+    """What was in the way when instances were last to be launched, by what jobs ask for."""
     wanted_vcpus: int = 0
     """What its user has set `desiredvCpus` to, until it is reached."""
     types: list[InstanceType] | None = None

@@ -83,7 +83,9 @@ def _verdict(state: State, environment: ComputeEnvironment, wanted: Resources) -
         hosts = list(environment.instances.values())
         if not hosts or any(wanted.fits(host.capacity) for host in hosts):
             return Verdict(None)
-        return Verdict(Obstacle.TOO_SMALL, f"the largest host of compute environment {environment.name} has {_largest(hosts)}")
+        return Verdict(
+            Obstacle.TOO_SMALL, f"the largest host of compute environment {environment.name} has {_largest(hosts)}"
+        )
     machines = slices_of(state, environment)
     if any(wanted.fits(machine.capacity) for machine in machines) and wanted.milli_vcpus <= most:
         return Verdict(None)

@@ -6,6 +6,7 @@ it is certain: never because capacity that could still come is not there yet.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -13,11 +14,24 @@ import msgspec
 from batchyard.kernel import arrays, quota_placement, service_placement
 from batchyard.kernel.consumable_resources import lacks
 from batchyard.kernel.ordering import fifo, share_lines
-from batchyard.kernel.placement import environments_of, instances_of, largest
-from batchyard.kernel.records import ComputeEnvironment, Job, JobQueue, Kind, Resources, ServiceRequest, Status, Task
+from batchyard.kernel.placement import Capacity, capacity_of, environments_of, slices_of
+from batchyard.kernel.records import (
+    ComputeEnvironment,
+    Instance,
+    Job,
+    JobQueue,
+    Kind,
+    Resources,
+    ServiceRequest,
+    Status,
+    Task,
+)
+from batchyard.kernel.scaling import plans as scaling
 from batchyard.kernel.state import State
+from batchyard.kernel.suitability import Obstacle, verdict
 from batchyard.kernel.time_limits import due_end_of
 
+CAPACITY = "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY"
 NEVER = "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT"
 MAX_VCPUS = "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE"
 INVALID = "ACTION_REQUIRED"
@@ -82,20 +96,50 @@ def never_fits(state: State, job: Job) -> Reason | None:
         return Reason(found[1], found[0], "NEVER") if found else None
     if job.kind in _NOT_RUN:
         return Reason(f"No engine of this server runs {_NOT_RUN[job.kind]}.", NEVER, "NEVER")
-    environments = environments_of(state, job.queue)
-    limits = [(environment, largest(state, environment)) for environment in environments]
-    if not limits or any(job.resources.fits(limit) for _, limit in limits):
+    verdicts = [verdict(state, environment, job.resources) for environment in environments_of(state, job.queue)]
+    if not verdicts or any(each.obstacle is None for each in verdicts):
         return None
-    text = f"It needs {job.resources}; " + "; ".join(
-        f"the most that compute environment {environment.name} can give one job is {limit}"
-        for environment, limit in limits
-    )
-    only_max_vcpus = any(_fits_but_for_max_vcpus(state, environment, job.resources) for environment in environments)
-    return Reason(f"{text}.", MAX_VCPUS if only_max_vcpus else NEVER, "NEVER")
+    text = f"It needs {job.resources}; {'; '.join(each.text for each in verdicts)}."
+    mildest = max(verdicts, key=lambda each: each.obstacle or 0)
+    code = _VERDICT_CODES[mildest.obstacle or Obstacle.TOO_SMALL]
+    return Reason(text, code, "NEVER", _no_capacity(mildest.type_name) if code == CAPACITY else None)
 
 
-def _fits_but_for_max_vcpus(state: State, environment: ComputeEnvironment, wanted: Resources) -> bool:
-    return any(wanted.fits(instance.capacity) for instance in instances_of(state, environment))
+_VERDICT_CODES = {Obstacle.TOO_SMALL: NEVER, Obstacle.MAX_VCPUS: MAX_VCPUS, Obstacle.NO_MACHINE: CAPACITY}
+
+
+def _no_capacity(type_name: str | None) -> str:
+    return f"Service cannot fulfill the capacity requested for instance type [{type_name}]"
+
+
+def head_code(state: State, queue: JobQueue, job: Job) -> tuple[str | None, str]:
+    """AWS's code for the wait of the job whose turn it is, if there is one, and its kind: as `head_reason` without the words,
+    which take time."""
+    if job.service is not None:
+        reason = head_reason(state, queue, job)
+        return reason.code, reason.kind
+    available = [environment for environment in environments_of(state, queue) if environment.available]
+    if not available:
+        return INVALID, "INVALID"
+    able = [environment for environment in available if verdict(state, environment, job.resources).obstacle is None]
+    if able and all(_lacks_capacity(state, environment, job.resources) for environment in able):
+        return CAPACITY, CAPACITY
+    return None, "CAPACITY"
+
+
+def _lacks_capacity(state: State, environment: ComputeEnvironment, wanted: Resources) -> bool:
+    """Whether instances can't be launched for want of capacity alone."""
+    unmet = _unmet(state, environment, wanted)
+    return unmet is not None and unmet.obstacle in (scaling.Obstacle.NO_ROOM, scaling.Obstacle.UNAVAILABLE)
+
+
+def _unmet(state: State, environment: ComputeEnvironment, wanted: Resources) -> scaling.Unmet | None:
+    """What was in the way when instances were last to be launched for such a job; None when `maxvCpus` is reached."""
+    if capacity_of(state, environment) is not Capacity.INSTANCES or environment.booting:
+        return None
+    if 1000 * environment.vcpus >= environment.max_milli_vcpus:
+        return None
+    return environment.unmet.get(wanted)
 
 
 def head_reason(state: State, queue: JobQueue, job: Job, subject: str = "It") -> Reason:
@@ -107,25 +151,48 @@ def head_reason(state: State, queue: JobQueue, job: Job, subject: str = "It") ->
     environments = environments_of(state, queue)
     if not environments:
         return Reason(f"Job queue {queue.name} has no compute environment.", INVALID, "INVALID")
-    if not any(environment.available for environment in environments):
+    usable = [environment for environment in environments if environment.available]
+    if not usable:
         text = "; ".join(
             f"compute environment {environment.name} is {environment.detail.state}, {environment.detail.status}"
             for environment in environments
         )
         return Reason(f"{text[0].upper()}{text[1:]}.", INVALID, "INVALID")
-    usable = [environment for environment in environments if environment.available]
-    rooms = "; ".join(_room(state, environment) for environment in usable)
-    return Reason(f"{subject} needs {job.resources}, and that much is not free: {rooms}.")
+    rooms = "; ".join(_room(state, environment, job.resources) for environment in usable)
+    text = f"{subject} needs {job.resources}, and that much is not free: {rooms}."
+    code, kind = head_code(state, queue, job)
+    if code != CAPACITY:
+        return Reason(text, code, kind)
+    unmet = (_unmet(state, environment, job.resources) for environment in usable)
+    types = next((", ".join(found.types) for found in unmet if found is not None), None)
+    return Reason(text, code, kind, _no_capacity(types))
 
 
-def _room(state: State, environment: ComputeEnvironment) -> str:
-    instances = instances_of(state, environment)
+def _room(state: State, environment: ComputeEnvironment, wanted: Resources) -> str:
     used, limit = environment.used.milli_vcpus / 1000, environment.max_milli_vcpus / 1000
-    text = f"compute environment {environment.name} uses {used:g} of its {limit:g} vCPU"
+    machines = slices_of(state, environment)
+    if machines:
+        text = f"compute environment {environment.name} uses {used:g} of its {limit:g} vCPU"
+        return f"{text}, and {_freest(machines)}"
+    instances = list(environment.instances.values())
+    if capacity_of(state, environment) is Capacity.HOSTS:
+        if not instances:
+            return f"compute environment {environment.name} has no hosts"
+        return f"compute environment {environment.name} uses {used:g} vCPU, and {_freest(instances)}"
+    count = f"{len(instances)} instance{'' if len(instances) == 1 else 's'}"
+    text = f"compute environment {environment.name} has {count} with {environment.vcpus} of at most {limit:g} vCPU"
+    if environment.booting:
+        text += f", of which {len(environment.booting)} {'is' if len(environment.booting) == 1 else 'are'} booting"
     if instances:
-        freest = max(instances, key=lambda instance: (instance.room.milli_vcpus, instance.room.memory))
-        text += f", and {freest.id} has {freest.room} free of {freest.capacity}"
-    return text
+        text += f", and {_freest(instances)}"
+    unmet = _unmet(state, environment, wanted)
+    return text if unmet is None else f"{text}; {unmet.text[0].lower()}{unmet.text[1:].removesuffix('.')}"
+
+
+def _freest(instances: Sequence[Instance]) -> str:
+    freest = max(instances, key=lambda instance: (instance.room.milli_vcpus, instance.room.memory))
+    type_name = f" ({freest.detail.instance_type})" if freest.detail is not None and freest.detail.instance_type else ""
+    return f"{freest.id}{type_name} has {freest.room} free of {freest.capacity}"
 
 
 def explain(state: State, job: Job, index: int | None) -> Reason:
