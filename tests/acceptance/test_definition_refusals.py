@@ -16,7 +16,7 @@ from botocore.config import Config
 from definition_forms import Form, beside, group, needs, nodes, pod, single, task
 
 from server_process import ServerProcess
-from work import new_name, refused
+from work import new_name, new_queue, refused, register, settled_environment
 
 IN = {
     single_containers.test_what_is_refused: "containerProperties",
@@ -182,3 +182,34 @@ def test_submissions(as_sent: Any, definitions: dict[str, str], definition: str,
     assert text in message
     filters = [{"name": "JOB_NAME", "values": [name]}]
     assert as_sent.list_jobs(jobQueue="default", filters=filters)["jobSummaryList"] == []
+
+
+def test_overrides_on_fargate(as_sent: Any) -> None:
+    batch = as_sent
+    environment, queue = new_name("fargate"), new_name("fargate")
+    resources = {"type": "FARGATE", "maxvCpus": 4, "subnets": ["s"], "securityGroupIds": ["g"]}
+    batch.create_compute_environment(computeEnvironmentName=environment, type="MANAGED", computeResources=resources)
+    settled_environment(batch, environment)
+    new_queue(batch, environment, name=queue)
+    form = single_containers.on_fargate(resourceRequirements=needs("1", "2048"))
+    definition = batch.register_job_definition(jobDefinitionName=new_name("fargate"), type="container", **form)
+    request = {"jobName": "job", "jobQueue": queue, "jobDefinition": definition["jobDefinitionArn"]}
+    for overrides, text in (
+        ({"vcpus": 2}, "vcpus is not applicable for Fargate. Use resource requirements instead."),
+        ({"memory": 2048}, "memory is not applicable for Fargate. Use resource requirements instead."),
+        (
+            {"resourceRequirements": [{"type": "MEMORY", "value": "1024"}]},
+            "Fargate resource requirements (1.00 vCPU, 1024 MiB) not valid.",
+        ),
+    ):
+        assert text in refused(batch.submit_job, **request, containerOverrides=overrides)
+
+
+def test_which_definitions_can_be_deregistered(server: ServerProcess, batch: Any) -> None:
+    arn = register(batch)
+    name = arn.rpartition("/")[2].partition(":")[0]
+    batch.deregister_job_definition(jobDefinition=arn)
+    text = f"JobDefinition name {name} does not exist or is not in ACTIVE status"
+    assert text in refused(batch.deregister_job_definition, jobDefinition=name)
+    foreign = arn.replace(server.account_id, "999999999999")
+    assert f"JobDefinition {foreign} not found." in refused(batch.deregister_job_definition, jobDefinition=foreign)
