@@ -25,6 +25,7 @@ from conformance.bench import (
     eventually,
     open_bench,
     processes_with,
+    read_log,
     sleep_token,
     start_in_killed_server,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "eventually",
     "open_bench",
     "processes_with",
+    "read_log",
     "sleep_token",
     "start_in_killed_server",
 ]

@@ -41,6 +41,8 @@ class Rig:
     """False only where the host can't limit memory at all; the test of the limit is then skipped, visibly."""
     shows_files: bool = os.geteuid() == 0
     """False where the runtime can't show files to a task; those tests are then skipped, visibly."""
+    flood: tuple[int, str] = (1_500_000, "")
+    """The test of much output: how many lines, and what each ends with behind its number. Ten megabytes and more."""
     crowd: int = 500
     """How many tasks the test of many tasks at once starts."""
     base_environment: frozenset[str] = frozenset({"HOME", "HOSTNAME", "LANG", "PATH", "PWD", "SHLVL", "TMPDIR", "_"})
