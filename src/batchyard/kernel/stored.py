@@ -25,6 +25,7 @@ from batchyard.kernel.records import (
     Job,
     JobQueue,
     Kind,
+    Preemptions,
     QuotaShare,
     Requirement,
     Resources,
@@ -77,6 +78,7 @@ class StoredJob(msgspec.Struct):
     untouched_reason: str | None = None
     service: ServiceRequest | None = None
     blocked: Blocked | None = None
+    preemptions: Preemptions | None = None
 
     @property
     def cancelled(self) -> bool:
@@ -192,6 +194,7 @@ def _restore_progress(job: Job, stored: StoredJob) -> None:
     job.stopped_at = stored.stopped_at
     job.task = stored.task
     job.blocked = stored.blocked
+    job.preemptions = stored.preemptions or job.preemptions
     job.cancelled = stored.cancelled
     job.terminated = stored.terminated
 
