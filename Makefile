@@ -2,6 +2,7 @@
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
+TEST_PROCESSES := 2
 SOURCES := src tests benchmarks scripts examples
 
 .PHONY: demo test lint format shapes docs lock bench clean help
@@ -14,7 +15,7 @@ demo: $(VENV)/.demo ## run a real sweep on a server of its own, with boto3 alone
 
 test: $(VENV)/.dev ## run every test (Debian packages that tests need are installed when they are missing)
 	@scripts/install-test-packages
-	$(PYTHON) -m pytest $(PYTEST_ARGS)
+	$(PYTHON) -m pytest -n $(TEST_PROCESSES) --dist loadgroup $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## formatting, style, types, import contracts, generated files
 	$(VENV)/bin/ruff format --check $(SOURCES)

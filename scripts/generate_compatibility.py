@@ -25,8 +25,8 @@ FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 TABLE = FOLDER / "compatibility.toml"
 PAGE = FOLDER / "compatibility.md"
 
-EFFECTIVE, STORED, REFUSED, NOT_YET = "effective", "stored and returned", "refused", "not yet"
-STATUSES = (EFFECTIVE, STORED, REFUSED, NOT_YET)
+EFFECTIVE, STORED, REFUSED = "effective", "stored and returned", "refused"
+STATUSES = (EFFECTIVE, STORED, REFUSED)
 
 INTRODUCTION = """\
 # The AWS Batch API, member by member
@@ -40,8 +40,6 @@ Every operation of the service model, and every member of its requests and respo
   in the `docker` runtime; [what the `process` runtime can't give](../behaviour.md) is said there.
 - **stored and returned**: it is stored and returned, and has no effect here, for the reason given.
 - **refused**: a request that has it gets a `ClientException` with the message given.
-- **not yet**: it, or what it belongs to, is still missing. An operation that is not there answers `ClientException`, "… is not
-  supported by this server."
 
 A structure that several requests and responses share is accounted for once, and linked from where it appears. The model
 requires the members marked with an asterisk.
@@ -86,7 +84,6 @@ class Account:
 
     def __init__(self, model: ServiceModel, table: dict[str, Any]) -> None:
         self.operations: list[OperationModel] = [model.operation_model(name) for name in sorted(model.operation_names)]
-        self.missing_operations = frozenset(table["operations"]["not-yet"])
         self.places: dict[str, list[str]] = {}
         """Where each structure appears: paths such as `SubmitJob.containerOverrides.environment[]`, the shortest first."""
         self.structures: dict[str, StructureShape] = {}
@@ -97,9 +94,7 @@ class Account:
             places.sort(key=lambda place: (place.count("."), place))
         self._reasons: dict[str, str] = table["reasons"]
         self._entries: dict[str, list[tuple[str, Verdict]]] = {
-            name: list(_entries(members, self._reasons))
-            for name, members in table.items()
-            if name not in ("operations", "reasons")
+            name: list(_entries(members, self._reasons)) for name, members in table.items() if name != "reasons"
         }
 
     def _collect(self, shape: Shape | None, path: str, inside: tuple[str, ...]) -> None:
@@ -121,16 +116,10 @@ class Account:
 
     def complaints(self) -> Iterator[str]:
         """Where model and table do not match, in sentences."""
-        operations = {operation.name for operation in self.operations}
-        for name in sorted(self.missing_operations - operations):
-            yield f"operations: the model has no operation {name}"
         for name in sorted(self._entries.keys() - self.structures.keys()):
             yield f"{name}: the model has no such structure"
         for name, shape in sorted(self.structures.items()):
             yield from self._complaints_about(name, set(shape.members))
-        for operation in self.operations:
-            if operation.name in self.missing_operations:
-                yield from self._complaints_about_missing(operation)
         used = {verdict.why for entries in self._entries.values() for _, verdict in entries}
         for key, reason in self._reasons.items():
             if reason not in used:
@@ -146,14 +135,8 @@ class Account:
             if count > 1:
                 yield f"{structure}: the member {name} is accounted for {count} times"
 
-    def _complaints_about_missing(self, operation: OperationModel) -> Iterator[str]:
-        for shape in (operation.input_shape, operation.output_shape):
-            for name, verdict in self._entries.get(shape.name if shape else "", ()):
-                if verdict.status != NOT_YET:
-                    yield f"{operation.name} is not there, but {name} is {verdict.status}"
-
     def reachable(self, shape: Shape | None) -> set[str]:
-        """The structures in a shape, leaving out what hangs on members that are not there yet or refused."""
+        """The structures in a shape, leaving out what hangs on members that are refused."""
         found: set[str] = set()
         todo = [shape]
         while todo:
@@ -165,7 +148,7 @@ class Account:
             elif isinstance(each, StructureShape) and each.name not in found:
                 found.add(each.name)
                 verdicts = self.verdicts(each.name)
-                there = [name for name, verdict in verdicts.items() if verdict.status in (EFFECTIVE, STORED)]
+                there = [name for name, verdict in verdicts.items() if verdict.status != REFUSED]
                 todo += [each.members[name] for name in there]
         return found
 
@@ -181,8 +164,6 @@ def _entries(table: dict[str, Any], reasons: dict[str, str]) -> Iterator[tuple[s
         match key:
             case "effective":
                 yield from ((name, Verdict(EFFECTIVE)) for name in value)
-            case "not-yet":
-                yield from ((name, Verdict(NOT_YET)) for name in value)
             case "stored":
                 for reason, names in value.items():
                     yield from ((name, Verdict(STORED, reasons[reason])) for name in names)
@@ -190,7 +171,7 @@ def _entries(table: dict[str, Any], reasons: dict[str, str]) -> Iterator[tuple[s
                 for message, names in value.items():
                     yield from ((name, Verdict(REFUSED, message)) for name in names)
             case _:
-                raise KeyError(f"{key} is none of effective, not-yet, stored, refused")
+                raise KeyError(f"{key} is none of effective, stored, refused")
 
 
 def page(account: Account) -> Iterator[str]:
@@ -201,8 +182,7 @@ def page(account: Account) -> Iterator[str]:
     tops = {shape.name for operation in account.operations for shape in _shapes_of(operation)}
     yield "## Requests and responses\n"
     for operation in account.operations:
-        if operation.name not in account.missing_operations:
-            yield from _operation(account, operation)
+        yield from _operation(account, operation)
     yield "## Structures\n"
     for name in sorted(account.structures.keys() - tops):
         yield from _structure(account, name)
@@ -213,43 +193,21 @@ def _shapes_of(operation: OperationModel) -> list[StructureShape]:
 
 
 def _summary(account: Account) -> Iterator[str]:
-    there = [operation for operation in account.operations if operation.name not in account.missing_operations]
     counts = Counter(v.status for name in account.structures for v in account.verdicts(name).values())
     yield "## At a glance\n"
-    yield (
-        f"{len(there)} of {len(account.operations)} operations are there. Of the model's {counts.total()} members, each counted"
-        " once:\n"
-    )
+    yield f"All {len(account.operations)} operations are there. Of the model's {counts.total()} members, each counted once:\n"
     yield from _table(("status", "members"), ((status, str(counts[status])) for status in STATUSES))
-    if not counts[NOT_YET] and not account.missing_operations:
-        return
-    yield "## Not yet\n"
-    yield f"**{len(account.missing_operations)} operations and {counts[NOT_YET]} members are still missing.**\n"
-    if account.missing_operations:
-        yield f"Operations: {', '.join(sorted(account.missing_operations))}.\n"
-    yield "Members of the operations that are there, without what is nested in them:\n"
-    live = set[str]().union(*(account.reachable(shape) for operation in there for shape in _shapes_of(operation)))
-    for name in sorted(live):
-        missing = [member for member, verdict in account.verdicts(name).items() if verdict.status == NOT_YET]
-        if missing:
-            yield f"- {name}: {', '.join(f'`{member}`' for member in missing)}"
-    yield ""
 
 
 def _operations(account: Account) -> Iterator[str]:
     yield "## Operations\n"
     yield "Members are counted with all that is nested in them.\n"
-    yield from _table(
-        ("operation", "status", "request", "response"), (_overview(account, each) for each in account.operations)
-    )
+    yield from _table(("operation", "request", "response"), (_overview(account, each) for each in account.operations))
 
 
 def _overview(account: Account, operation: OperationModel) -> tuple[str, ...]:
-    if operation.name in account.missing_operations:
-        return operation.name, "**not yet**", "", ""
     request, response = account.counts(operation.input_shape), account.counts(operation.output_shape)
-    status = "in part" if request[NOT_YET] or response[NOT_YET] else "complete"
-    return f"[{operation.name}](#{operation.name.lower()})", status, _counted(request), _counted(response)
+    return f"[{operation.name}](#{operation.name.lower()})", _counted(request), _counted(response)
 
 
 def _counted(counts: Counter[str]) -> str:

@@ -5,3 +5,11 @@ from __future__ import annotations
 import pytest
 
 pytest.register_assert_rewrite("server_process", "waiting", "conformance")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Docker Engines share the host's bridge and packet filter: where tests run side by side, theirs stay together."""
+    for item in items:
+        if item.get_closest_marker("docker"):
+            item.add_marker(pytest.mark.xdist_group("docker"))

@@ -191,7 +191,7 @@ def kill_tree(root: int) -> None:
         following = [child for child, parent in parents.items() if parent in doomed and child not in doomed]
     for process_id in doomed:
         _signal(process_id, signal.SIGKILL)
-    until(lambda: not any(_is_alive(process_id) for process_id in doomed), f"the end of {doomed}")
+    until(lambda: not any(is_alive(process_id) for process_id in doomed), f"the end of {doomed}")
 
 
 def _signal(process_id: int, number: signal.Signals) -> None:
@@ -199,7 +199,8 @@ def _signal(process_id: int, number: signal.Signals) -> None:
         os.kill(process_id, number)
 
 
-def _is_alive(process_id: int) -> bool:
+def is_alive(process_id: int) -> bool:
+    """One that has ended and that its parent has not asked about is not: init may take seconds to do so."""
     try:
         state = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:

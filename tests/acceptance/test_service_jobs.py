@@ -273,6 +273,10 @@ def test_listing(batch: Any, gate: Gate) -> None:
     assert listed(filters=[{"name": "BEFORE_CREATED_AT", "values": ["0"]}]) == []
     assert listed(filters=[{"name": "SHARE_IDENTIFIER", "values": ["a"]}], jobStatus="RUNNABLE") == []
     assert listed(filters=[{"name": "QUOTA_SHARE_NAME", "values": ["a"]}]) == []
+    page = batch.list_service_jobs(jobQueue=queue, jobStatus="RUNNABLE", maxResults=1)
+    assert [job["jobId"] for job in page["jobSummaryList"]] == [ids[2]]
+    rest = batch.list_service_jobs(jobQueue=queue, jobStatus="RUNNABLE", nextToken=page["nextToken"])
+    assert [job["jobId"] for job in rest["jobSummaryList"]] == [ids[1]]
     [summary] = batch.list_service_jobs(jobQueue=queue)["jobSummaryList"]
     detail = batch.describe_service_job(jobId=ids[0])
     shared = ("jobArn", "jobName", "createdAt", "scheduledAt", "startedAt", "status", "capacityUsage", "latestAttempt")

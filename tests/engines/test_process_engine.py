@@ -31,6 +31,7 @@ from batchyard.engines.local.process.journal import boot_id as this_boot
 from batchyard.engines.local.process.protocol import connect
 from batchyard.kernel.messages import TaskExited, TaskLost, TaskStarted, TaskUnknown
 from batchyard.shapes.batch import Ulimit
+from server_process import is_alive
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def control_groups(runner: int) -> list[Path]:
 
 async def runner_is_gone(bench: Bench) -> None:
     runner = runner_of(bench)
-    await eventually(lambda: not Path(f"/proc/{runner}").exists(), "the runner ends by itself")
+    await eventually(lambda: not is_alive(runner), "the runner ends by itself")
 
 
 # --- the runner's end -------------------------------------------------------------------------------------------------

@@ -28,7 +28,17 @@ _CONSTANT = (
     "service",
     "consumables",
 )
-_CHANGING = ("status", "status_reason", "attempt", "attempts", "started_at", "stopped_at", "cancelled", "terminated")
+_CHANGING = (
+    "status",
+    "status_reason",
+    "attempt",
+    "attempts",
+    "started_at",
+    "stopped_at",
+    "cancelled",
+    "terminated",
+    "preemptions",
+)
 
 
 def dump_state(state: State, *, exact: bool = False) -> dict[str, Any]:
@@ -125,7 +135,8 @@ def _dump_queue(queue: JobQueue, exact: bool) -> dict[str, Any]:
     line |= {
         (rank, seq, job.id)
         for share in queue.quota_shares.values()
-        for _, rank, seq, job in share.waiting
+        for heap in (share.waiting, *share.lines.values())
+        for _, rank, seq, job in heap
         if _waits(job)
     }
     aside = [job for job in queue.unplaceable.values() if _waits(job)]

@@ -14,6 +14,7 @@ from batchyard.kernel.ordering.quota_share import (
     cross_share_victims,
     in_share_victims,
 )
+from batchyard.kernel.ordering.rooms import Rooms, Slot, Wanted
 from batchyard.kernel.records import Resources
 from batchyard.kernel.training import training_job_arn, training_job_name
 
@@ -29,24 +30,20 @@ def running(*jobs: tuple[str, str, int, int, int]) -> Ledger:
         Share(name="b", limits={LARGE: 2}, lends=True, borrows=True),
         Share(name="c", limits={LARGE: 2}, lends=True, borrows=True),
     ]
-    ledger = Ledger(shares={share.name: share for share in shares}, free={LARGE: 8}, rooms={"m": Resources(64, 64)})
+    rooms = Rooms(slots=(Slot(LARGE, "m"),), free={"m": Resources(64, 64)}, allowed={LARGE: 8})
+    ledger = Ledger(shares={share.name: share for share in shares}, rooms=rooms)
     for name, share, count, priority, start in jobs:
-        ledger.add(
-            Claim(
-                job_id=name,
-                share=share,
-                unit=LARGE,
-                count=count,
-                priority=priority,
-                each=Resources(1, 1),
-                begun=(start, 0),
-            )
-        )
+        ledger.add(claim(name, share, count, priority, start))
     return ledger
 
 
+def claim(name: str, share: str, count: int, priority: int = 0, start: int = 0) -> Claim:
+    needs = Wanted(each=Resources(1, 1), tasks=count, draws=1, allowance=LARGE)
+    return Claim(job_id=name, share=share, counts={LARGE: count}, priority=priority, wanted=needs, begun=(start, 0))
+
+
 def wanted(share: str, count: int, priority: int = 0) -> Claim:
-    return Claim(job_id="new", share=share, unit=LARGE, count=count, priority=priority, each=Resources(1, 1))
+    return claim("new", share, count, priority)
 
 
 class TestVictims:
@@ -80,15 +77,15 @@ class TestVictims:
     )
     def test_within_a_share(self, priority: int, count: int, victims: list[str]) -> None:
         ledger = running(("early", "a", 1, 1, 1), ("late", "a", 1, 1, 2), ("high", "a", 2, 2, 3), ("b1", "b", 2, 0, 9))
-        ledger.add(Claim(job_id="c1", share="c", unit=LARGE, count=2, each=Resources(1, 1)))
+        ledger.add(claim("c1", "c", 2))
         found = in_share_victims(ledger, wanted("a", count, priority))
         assert [victim.job_id for victim in found] == victims
 
     def test_nobody_is_stopped_for_a_claim_that_would_not_start_all_the_same(self) -> None:
         ledger = running(("a1", "a", 3, 0, 1), ("b1", "b", 3, 0, 1))
-        ledger.rooms["m"] = Resources(0, 64)
+        ledger.rooms.free["m"] = Resources(0, 64)
         assert cross_share_victims(ledger, wanted("a", 1)) != []
-        ledger.rooms["m"] = Resources(-4, 64)
+        ledger.rooms.free["m"] = Resources(-4, 64)
         assert cross_share_victims(ledger, wanted("a", 1)) == []
 
 

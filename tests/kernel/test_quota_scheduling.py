@@ -47,9 +47,9 @@ def borrow(name: str, own: int, limit: int = -1) -> Share:
 )
 def test_the_largest_job_that_a_share_can_ever_run(shares: list[Share], largest: int, above: str) -> None:
     rules = {share.name: share for share in shares}
-    found = [too_large(rules, Claim(job_id="x", share="a", unit=LARGE, count=count)) for count in range(1, 20)]
+    found = [too_large(rules, Claim(job_id="x", share="a", counts={LARGE: count})) for count in range(1, 20)]
     assert found[:largest] == [None] * largest
-    assert found[largest] == above
+    assert found[largest] == (above, LARGE)
     assert None not in found[largest:]
 
 

@@ -18,9 +18,9 @@ from quota_story import (
     training_queue,
     update_share,
 )
-from story import ACCOUNT, Story, order_of
+from story import ACCOUNT, Story
 
-from batchyard.kernel.commands import ChangeTags, CreateJobQueue, DeleteJobQueue, DeleteQuotaShare
+from batchyard.kernel.commands import ChangeTags, DeleteJobQueue, DeleteQuotaShare
 from batchyard.kernel.tagging import tags_of
 from batchyard.shapes import batch as shapes
 
@@ -165,12 +165,7 @@ def test_tags(story: QuotaStory) -> None:
     assert tags_of(story.kernel.state, arn_of("a")) == {"b": "2"}
 
 
-def test_the_policy_is_for_training_queues_with_an_environment_of_their_own(story: QuotaStory) -> None:
-    story.environment("ce")
-    request = shapes.CreateJobQueueRequest(
-        job_queue_name="x", priority=1, compute_environment_order=order_of(["ce"]), scheduling_policy_arn=policy()
-    )
-    assert "can only be used with job queues of type SAGEMAKER_TRAINING" in story.refused(CreateJobQueue(request))
+def test_a_training_queue_with_the_policy_has_an_environment_of_its_own(story: QuotaStory) -> None:
     story.tell(environment("counted", NUM_INSTANCES=2))
     story.pass_time(0.01)
     assert "needs a service environment with limits for instance types" in story.refused(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from heapq import heappop, heappush
 
-from batchyard.kernel.records import JOB_STATUSES, Array, Job, Status
+from batchyard.kernel.records import JOB_STATUSES, Array, Job, Preemptions, Status
 
 
 def new_array(size: int, *, sequential: bool) -> Array:
@@ -113,6 +113,7 @@ def child_of(parent: Job, index: int, seq: int) -> Job:
         priority=parent.priority,
         consumables=parent.consumables,
         log_prefix=parent.log_prefix,
+        preemptions=Preemptions(retries=parent.preemptions.retries) if parent.preemptions is not None else None,
         parent=parent,
         index=index,
     )

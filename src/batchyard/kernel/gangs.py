@@ -13,7 +13,7 @@ from batchyard.kernel import lifecycle
 from batchyard.kernel.effects import Start
 from batchyard.kernel.identifiers import node_task_id
 from batchyard.kernel.messages import Observation, TaskExited, TaskLost, TaskStarted, TaskUnknown
-from batchyard.kernel.records import Ending, Failure, Job, Node, ServiceRequest, Status, Task
+from batchyard.kernel.records import Failure, Job, Node, ServiceRequest, Status, Task
 from batchyard.kernel.retries import AttemptEnd
 from batchyard.kernel.service_placement import Gang
 from batchyard.kernel.state import State
@@ -92,9 +92,6 @@ def _ended(state: State, job: Job, task: Task, node: Node, at: int, failure: Fai
 
 
 def _end(state: State, job: Job, task: Task, at: int) -> None:
-    if task.ending is Ending.PREEMPTED and job.service is not None:
-        lifecycle.end_preempted(state, job, job.service, at)
-        return
     succeeded = task.failure is None and task.ending is None
     failure = task.failure or Failure(COMPLETED, 0)
     end = AttemptEnd(task.ending_reason or failure.status_reason, failure.reason, failure.exit_code)

@@ -1,4 +1,4 @@
-"""Instances: slices of a machine, of real EC2 types, that a managed compute environment launches; and the hosts of unmanaged ones.
+"""Instances: slices of a machine, of real EC2 types, that a managed compute environment launches; and hosts of unmanaged ones.
 
 An instance is pending while it boots, running, and terminated in the end; while it drains it takes no new tasks. Its engine
 knows nothing of it: launching is booking a part of the machine. What on EC2 is up to chance (a launch that fails, a Spot

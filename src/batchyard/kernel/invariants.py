@@ -5,8 +5,19 @@ from __future__ import annotations
 from collections import Counter
 
 from batchyard.kernel import consumable_resources
-from batchyard.kernel.ordering import fifo
-from batchyard.kernel.records import NOTHING, Array, Instance, InstanceDetail, Job, JobQueue, Resources, Status
+from batchyard.kernel.ordering import fifo, lines
+from batchyard.kernel.records import (
+    NOTHING,
+    Array,
+    Instance,
+    InstanceDetail,
+    Job,
+    JobQueue,
+    QuotaShare,
+    Resources,
+    Status,
+)
+from batchyard.kernel.scheduling_policies import policy_of
 from batchyard.kernel.service_placement import used_in
 from batchyard.kernel.state import State
 
@@ -45,15 +56,22 @@ def _demand(state: State, queue: JobQueue) -> Counter[Resources]:
 
 def _check_quota_shares(state: State, queue: JobQueue) -> None:
     """Every job is in a share that there is, and stands in its line at its place."""
-    in_shares = [job for job in state.jobs.values() if job.queue is queue and job.service and job.service.quota_share]
-    for job in in_shares:
-        _require(job.share in queue.quota_shares, f"{job.id} is in quota share {job.share}, which is not there")
+    policy = policy_of(state, queue)
+    if policy is None or policy.quota_share_policy is None:
+        return
+    for job in state.jobs.values():
+        if job.queue is queue:
+            _require(job.share in queue.quota_shares, f"{job.id} is in quota share {job.share}, which is not there")
+    for job in state.tasks.values():
+        if job.queue is queue and job.task is not None:
+            _require(not job.task.ahead, f"{job.id} is in a quota share, and was handed over ahead")
+    _require(not any(fifo.waits(job) for *_, job in queue.waiting), f"somebody waits in {queue.name}, and in no share")
     for share in queue.quota_shares.values():
-        for priority, rank, seq, job in share.waiting:
-            waits = job.status is Status.RUNNABLE
-            place = (-(job.priority or 0), *fifo.place(job))
-            _require(not waits or (priority, rank, seq) == place, f"{job.id} stands at the wrong place in its share")
-            _require(not waits or job.share == share.name, f"{job.id} stands in the line of another share")
+        entries = [entry for heap in (share.waiting, *share.lines.values()) for entry in heap if fifo.waits(entry[3])]
+        for *place, job in entries:
+            _require(tuple(place) == fifo.place_in_share(job), f"{job.id} stands at the wrong place in its share")
+            _require(job.share == share.name, f"{job.id} stands in the line of another share")
+        _require(len({job.id for *_, job in entries}) == len(entries), f"somebody stands twice in share {share.name}")
 
 
 def _check_blocked(state: State, queue: JobQueue) -> None:
@@ -84,9 +102,13 @@ def _check_job(state: State, job: Job) -> None:
         queued = any(entry[2] is job for entry in job.queue.waiting) or job.seq in job.queue.unplaceable
         in_line = any(entry[2] is job for line in job.queue.lines.values() for entry in line)
         share = job.queue.quota_shares.get(job.share or "")
-        in_line = in_line or (share is not None and sum(entry[3] is job for entry in share.waiting) == 1)
+        in_line = in_line or (share is not None and _stands_in(share, job))
         _require(queued or in_line or job.status is not Status.RUNNABLE, f"{job.id} is RUNNABLE but in no queue")
         _require((job.status is Status.PENDING) == (job.open_dependencies > 0), f"{job.id}: dependencies and status")
+
+
+def _stands_in(share: QuotaShare, job: Job) -> bool:
+    return any(entry[3] is job for heap in (share.waiting, *share.lines.values()) for entry in heap)
 
 
 def _check_array(state: State, job: Job, array: Array) -> None:
@@ -191,14 +213,14 @@ def _check_consumable_resources(state: State) -> None:
 
 def _check_lines(state: State) -> None:
     """Who stands first in a line lacks something, or somebody who needs the same thing is before them in the queue."""
-    for queue in state.queues.values():
-        called = {name for _, _, job in queue.waiting if fifo.waits(job) for name, _ in job.consumables or ()}
+    for queue in lines.all_queues(state):
+        called = {name for *_, job in queue.waiting if fifo.waits(job) for name, _ in job.consumables or ()}
         for name, line in queue.lines.items():
-            first = min((entry for entry in line if fifo.waits(entry[2])), default=None)
+            first = min((entry for entry in line if fifo.waits(entry[-1])), default=None)
             if first is None or name in called or name in state.freed:
                 continue
-            lacking = [other for other in first[2].consumables or () if consumable_resources.lacks(state, other)]
-            _require(bool(lacking), f"{first[2].id} stands in the line for {name}, and all that it needs is there")
+            lacking = [other for other in first[-1].consumables or () if consumable_resources.lacks(state, other)]
+            _require(bool(lacking), f"{first[-1].id} stands in the line for {name}, and all that it needs is there")
 
 
 def _require(holds: bool, message: str) -> None:

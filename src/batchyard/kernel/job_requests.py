@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from batchyard.kernel import dependencies, lifecycle
 from batchyard.kernel.arrays import new_array
 from batchyard.kernel.commands import CancelJob, SubmitJob, TerminateJob
@@ -11,15 +13,21 @@ from batchyard.kernel.environment import log_prefix_of
 from batchyard.kernel.identifiers import job_id_of, split_node
 from batchyard.kernel.placement import environments_of
 from batchyard.kernel.queues import family_of, find_queue
-from batchyard.kernel.records import Job, JobQueue, Kind
+from batchyard.kernel.quota_shares import check_quota_share
+from batchyard.kernel.records import Job, JobQueue, Kind, Preemptions
 from batchyard.kernel.refusal import Refusal
-from batchyard.kernel.scheduling_policies import checked_share
+from batchyard.kernel.scheduling_policies import checked_share, policy_of
 from batchyard.kernel.state import State
 from batchyard.kernel.submission.request import check_request
 from batchyard.kernel.submission.resolving import resolved
 from batchyard.shapes import batch as shapes
 
 MAXIMUM_REASON = 1024
+PREEMPTION_RETRIES = "batchyard:preemptionRetriesBeforeTermination"
+"""The tag of a submission to a quota share that says how often the job may be preempted and tried again; AWS has a member of
+that name for service jobs."""
+
+_WHOLE = re.compile(r"[0-9]{1,9}\Z")
 
 
 def submit_job(state: State, command: SubmitJob, now: int) -> shapes.SubmitJobResponse:
@@ -27,7 +35,7 @@ def submit_job(state: State, command: SubmitJob, now: int) -> shapes.SubmitJobRe
     request = command.request
     check_request(request, command.size, state.settings.maximum_array_size)
     queue = _queue_for(state, request)
-    share = checked_share(state, queue, request)
+    share, preemptions = _share_for(state, queue, request)
     definition = find_active(state, request.job_definition)
     _check_platform(state, queue, definition)
     submission = resolved(request, definition, queue.detail.job_queue_arn or "")
@@ -51,6 +59,7 @@ def submit_job(state: State, command: SubmitJob, now: int) -> shapes.SubmitJobRe
         priority=detail.scheduling_priority,
         log_prefix=log_prefix_of(detail.container) if detail.container else None,
         depends_on=request.depends_on or None,
+        preemptions=preemptions,
     )
     if submission.size is not None:
         job.array = new_array(submission.size, sequential=outlook.sequential)
@@ -71,6 +80,25 @@ def _queue_for(state: State, request: shapes.SubmitJobRequest) -> JobQueue:
             f"Job queue {queue.detail.job_queue_arn} is of type {queue.detail.job_queue_type}, which takes service jobs only"
         )
     return queue
+
+
+def _share_for(
+    state: State, queue: JobQueue, request: shapes.SubmitJobRequest
+) -> tuple[str | None, Preemptions | None]:
+    """The share identifier, and in a queue with quota shares how often the job may be preempted."""
+    policy = policy_of(state, queue)
+    if policy is None or policy.quota_share_policy is None:
+        return checked_share(state, queue, request), None
+    if not request.share_identifier:
+        raise Refusal(
+            f"shareIdentifier is required: job queue {queue.detail.job_queue_arn} has a quota share policy, and it names the"
+            " quota share."
+        )
+    retries = (request.tags or {}).get(PREEMPTION_RETRIES)
+    if retries is not None and not _WHOLE.match(retries):
+        raise Refusal(f"The tag {PREEMPTION_RETRIES} must be a whole number of at least 0, got {retries!r}")
+    preemptions = Preemptions(retries=int(retries)) if retries is not None else None
+    return check_quota_share(state, queue, request.share_identifier), preemptions
 
 
 def _check_platform(state: State, queue: JobQueue, definition: shapes.JobDefinition) -> None:

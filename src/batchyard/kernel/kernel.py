@@ -191,49 +191,64 @@ class Kernel:
 
     def _place_from_shares(self, queue: JobQueue, budget: int, now: int) -> int:
         """As `_place_from`, for a queue with quota shares: until the heads of all of them have to wait."""
+        heads = self._heads_of_shares(queue, now)
+        if not heads:
+            queue.wait = None
+            return budget
+        ledger = quota_placement.ledger_of(self.state, queue)
         while budget:
-            self._set_misfits_aside(queue, now)
-            job = quota_placement.next_job(self.state, queue)
-            if job is None or not self._start(job, now):
+            job = quota_placement.next_job(ledger, heads)
+            begun = self._start(job, now) if job is not None else None
+            if job is None or begun is None:
                 break
+            share = queue.quota_shares[job.share or ""]
             queue.last_start = fifo.place(job), now
-            share_lines.take(queue.quota_shares[job.share or ""], job)
+            share_lines.take(share)
+            lines.call(self.state, share, job)
+            ledger.add(quota_placement.claim_of(begun))
             budget -= 1
-        heads = quota_placement.heads(queue)
+            heads = self._heads_of_shares(queue, now)
         if not heads:
             queue.wait = None
         elif budget:
-            quota_placement.preempt(self.state, queue)
+            quota_placement.preempt(self.state, queue, ledger, heads)
             self._hold_head(queue, heads[0], now)
             for job in heads[1:]:
                 self._hold(queue, job, now)
         return budget
 
-    def _set_misfits_aside(self, queue: JobQueue, now: int) -> None:
+    def _heads_of_shares(self, queue: JobQueue, now: int) -> list[Job]:
+        """The first job of each share that only lacks room. What could never run is set aside, and what lacks a consumable
+        resource stands in the line for it."""
         for share in queue.quota_shares.values():
             while (job := share_lines.head(share)) is not None:
+                if job.consumables is not None and lines.stand_in_line(self.state, share):
+                    continue
                 never = waiting.never_fits(self.state, job)
                 if never is None:
                     break
-                share_lines.take(share, job)
+                share_lines.drop_head(share)
                 queue.unplaceable[job.seq] = job
+                lines.call(self.state, share, job)
                 self._show_reason(job, never, now)
+        return quota_placement.heads(queue)
 
-    def _start(self, job: Job, now: int) -> bool:
-        """Begins an attempt where there is room for it."""
+    def _start(self, job: Job, now: int) -> Job | None:
+        """Begins an attempt where there is room for it, and gives the job (of an array, the child) that has begun. A job in a
+        quota share is never handed over ahead: its share would use what another has a better claim to."""
         if job.service is not None:
             gang = find_gang(self.state, job, job.service)
             if gang is not None:
                 unblock(job)
                 gangs.start(self.state, job, job.service, gang, now)
-            return gang is not None
+            return job if gang is not None else None
         place = find_place(self.state, job)
         if place is None and autoscaling.let_idle_go(self.state, job, now):
             place = find_place(self.state, job)
-        if place is not None:
-            unblock(job)
-            lifecycle.start(self.state, job, place, now)
-        return place is not None
+        if place is None or (place.ahead and quota_placement.share_of(job) is not None):
+            return None
+        unblock(job)
+        return lifecycle.start(self.state, job, place, now)
 
     def _hold_head(self, queue: JobQueue, job: Job, now: int) -> None:
         """The job whose turn it is has to wait."""

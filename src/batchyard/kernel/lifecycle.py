@@ -19,7 +19,7 @@ from batchyard.kernel.identifiers import container_instance_arn, task_arn
 from batchyard.kernel.instances import RECLAIMED, ended_by
 from batchyard.kernel.ordering import fifo
 from batchyard.kernel.placement import Place, release_room, take_room
-from batchyard.kernel.records import Array, Ending, Job, JobQueue, ServiceRequest, Status, Task
+from batchyard.kernel.records import Array, Ending, Job, JobQueue, Preemptions, Status, Task
 from batchyard.kernel.retries import TIMED_OUT, AttemptEnd, wants_retry
 from batchyard.kernel.state import Settled, State
 from batchyard.kernel.suitability import forget_verdicts
@@ -67,8 +67,8 @@ def release(state: State, job: Job, now: int) -> None:
         fifo.enqueue(job.queue, job)
 
 
-def start(state: State, job: Job, place: Place, now: int) -> None:
-    """Begins an attempt of the job at the head of its queue (for an array: of its next child)."""
+def start(state: State, job: Job, place: Place, now: int) -> Job:
+    """Begins an attempt of the job at the head of its queue (for an array: of its next child, which is returned)."""
     if job.array is not None:
         job = _touch_next_child(state, job)
     job.attempt += 1
@@ -80,6 +80,7 @@ def start(state: State, job: Job, place: Place, now: int) -> None:
     consumable_resources.lock(state, job, job.task)
     enter(state, job, Status.STARTING, now)
     state.effects.start.append(Start(place.instance.engine, job, task_id, job.attempt))
+    return job
 
 
 def _touch_next_child(state: State, parent: Job) -> Job:
@@ -97,7 +98,7 @@ def started(state: State, task_id: str, at: int) -> None:
     if job is None or job.task is None or job.status is not Status.STARTING:
         return
     job.started_at = at
-    enter(state, job, Status.RUNNING, at)
+    enter(state, job, Status.RUNNING, at, job.status_reason if job.task.ending is Ending.PREEMPTED else None)
     if job.timeout is not None:
         heappush(state.deadlines, (at + 1000 * job.timeout, task_id))
 
@@ -112,9 +113,10 @@ def exited(
     if started_at is not None and job.status is Status.STARTING:
         started(state, task_id, started_at)
     _note_run_time(state, job, at)
-    succeeded = exit_code == 0 and job.task.ending in (None, Ending.RECLAIMED)
-    ran = EXITED if job.started_at is not None else FAILED_TO_START
-    status_reason = ran if succeeded else job.task.ending_reason or ran
+    succeeded = exit_code == 0 and job.task.ending in (None, Ending.PREEMPTED, Ending.RECLAIMED)
+    status_reason = EXITED if job.started_at is not None else FAILED_TO_START
+    if not succeeded:
+        status_reason = job.task.ending_reason or status_reason
     end_attempt(state, job, at, succeeded, AttemptEnd(status_reason, reason, exit_code))
 
 
@@ -172,6 +174,9 @@ def end_attempt(state: State, job: Job, at: int, succeeded: bool, end: AttemptEn
     for task_id, instance_id in task.in_force:
         forget_task(state, task_id, instance_id)
     release_room(state, job, at)
+    if task.ending is Ending.PREEMPTED and not succeeded:
+        _end_preempted(state, job, task, at, end)
+        return
     consumable_resources.release(state, task)
     job.attempts = [*(job.attempts or ()), _attempt_detail(state, job, task, at, end)]
     job.task = None
@@ -188,21 +193,34 @@ def end_attempt(state: State, job: Job, at: int, succeeded: bool, end: AttemptEn
         finish(state, job, Status.FAILED, end.status_reason, at)
 
 
-def end_preempted(state: State, job: Job, service: ServiceRequest, at: int) -> None:
-    """A preempted attempt has ended, and what it held is free. The attempt does not count; the job waits to be tried again,
-    or has failed when it was preempted more often than it allows (model `ServiceJobPreemptionConfiguration`)."""
-    task = job.task
-    assert task is not None
-    reason = task.ending_reason
-    release_room(state, job, at)
-    job.task = None
-    service.preemptions += 1
-    attempt = preempted_attempt(state.settings.account, job, service, at, reason)
-    service.recent_preemptions = [*(service.recent_preemptions or ()), attempt][-RECENT_PREEMPTIONS:]
-    if service.preemption_retries is not None and service.preemptions > service.preemption_retries:
-        finish(state, job, Status.FAILED, reason, at)
+def _end_preempted(state: State, job: Job, task: Task, at: int, end: AttemptEnd) -> None:
+    """A preempted attempt has ended. It does not count; the job waits to be tried again, or has failed when it was preempted
+    more often than it allows (model `ServiceJobPreemptionConfiguration`)."""
+    if job.started_at is None:
+        consumable_resources.give_back(state, task)
     else:
-        _wait_again(state, job, reason, at)
+        consumable_resources.release(state, task)
+    exhausted = _note_preemption(state, job, task, at, end)
+    job.task = None
+    if exhausted or job.closed:
+        finish(state, job, Status.FAILED, end.status_reason, at)
+    else:
+        _wait_again(state, job, end.status_reason, at)
+
+
+def _note_preemption(state: State, job: Job, task: Task, at: int, end: AttemptEnd) -> bool:
+    """Counts a preemption, and keeps the attempt. Returns whether it was one more than the job may be tried again after."""
+    if job.service is not None:
+        service = job.service
+        service.preemptions += 1
+        attempt = preempted_attempt(state.settings.account, job, service, at, end.status_reason)
+        service.recent_preemptions = [*(service.recent_preemptions or ()), attempt][-RECENT_PREEMPTIONS:]
+        return service.preemption_retries is not None and service.preemptions > service.preemption_retries
+    preemptions = job.preemptions = job.preemptions or Preemptions()
+    preemptions.count += 1
+    detail = _attempt_detail(state, job, task, at, end)
+    preemptions.recent = [*(preemptions.recent or ()), detail][-RECENT_PREEMPTIONS:]
+    return preemptions.retries is not None and preemptions.count > preemptions.retries
 
 
 def _attempt_detail(state: State, job: Job, task: Task, at: int, end: AttemptEnd) -> shapes.AttemptDetail:

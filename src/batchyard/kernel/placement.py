@@ -85,6 +85,20 @@ def _room_in(state: State, environment: ComputeEnvironment, wanted: Resources) -
     return None
 
 
+def places_in(state: State, environment: ComputeEnvironment) -> list[Instance]:
+    """Everything that takes tasks of the environment now."""
+    if capacity_of(state, environment) is Capacity.SLICES:
+        return [machine for machine in state.machines.values() if not machine.line]
+    return [each for each in environment.instances.values() if instances.takes_tasks(each)]
+
+
+def allowance_of(state: State, environment: ComputeEnvironment) -> int:
+    """Thousandths of a vCPU that the environment itself still allows. What instances may have is decided at their launch."""
+    if capacity_of(state, environment) is Capacity.SLICES:
+        return environment.max_milli_vcpus - environment.used.milli_vcpus
+    return sum(each.room.milli_vcpus for each in places_in(state, environment))
+
+
 def environments_of(state: State, queue: JobQueue) -> list[ComputeEnvironment]:
     """The environments of a queue, in the order in which they are tried."""
     orders = sorted(queue.detail.compute_environment_order or (), key=lambda entry: entry.order)

@@ -14,9 +14,10 @@ from itertools import islice
 
 import msgspec
 
+from batchyard.kernel import quota_placement
 from batchyard.kernel.identifiers import Account
 from batchyard.kernel.ordering import fifo, share_lines
-from batchyard.kernel.records import Job, JobQueue, Kind, Status
+from batchyard.kernel.records import Job, JobQueue, Kind, QuotaShare, Status
 from batchyard.kernel.scheduling_policies import policy_of
 from batchyard.kernel.state import State
 from batchyard.shapes import batch as shapes
@@ -38,22 +39,29 @@ class AtTheFront(msgspec.Struct, frozen=True):
 def front_of_queue(queue: JobQueue, account: Account) -> list[AtTheFront]:
     """The first 100 RUNNABLE jobs of the queue."""
     aside = nsmallest(FRONT, ((*fifo.place(job), job) for job in queue.unplaceable.values()))
-    in_shares = (
-        (*fifo.place(job), job) for share in queue.quota_shares.values() for job in share_lines.in_order(share)
-    )
+    in_shares = ((*fifo.place(job), job) for share in queue.quota_shares.values() for job in _waiting_in(share))
     entries = merge(*map(fifo.in_order, (queue.waiting, *queue.lines.values())), aside, nsmallest(FRONT, in_shares))
     runnable = (each for entry in entries if fifo.waits(entry[2]) for each in _runnable(queue, entry, account))
     return list(islice(runnable, FRONT))
 
 
 def front_of_shares(queue: JobQueue, account: Account) -> dict[str, AtTheFront]:
-    """The first RUNNABLE job of each quota share that has one."""
+    """The first RUNNABLE job of each quota share that has one: whose turn it is, or else one that waits for something besides
+    room."""
     front: dict[str, AtTheFront] = {}
     for name, share in queue.quota_shares.items():
-        aside = sorted((job for job in queue.unplaceable.values() if job.share == name), key=fifo.place)
-        for job in [*share_lines.in_order(share)[:1], *aside][:1]:
-            front[name] = next(_runnable(queue, (*fifo.place(job), job), account))
+        first = share_lines.head(share)
+        if first is None:
+            aside = [job for job in queue.unplaceable.values() if job.share == name]
+            first = min((*_waiting_in(share), *aside), key=fifo.place_in_share, default=None)
+        if first is not None:
+            front[name] = next(_runnable(queue, (*fifo.place(first), first), account))
     return front
+
+
+def _waiting_in(share: QuotaShare) -> list[Job]:
+    """All that wait in a quota share, for room or for a consumable resource, in no order."""
+    return [job for heap in (share.waiting, *share.lines.values()) for *_, job in heap if fifo.waits(job)]
 
 
 def _runnable(queue: JobQueue, entry: fifo.Entry, account: Account) -> Iterator[AtTheFront]:
@@ -76,10 +84,13 @@ def utilization(state: State, queue: JobQueue, now: int) -> shapes.QueueSnapshot
     running = {job.id: job for job in state.tasks.values() if job.queue is queue}.values()
     total: Counter[str] = Counter(dict.fromkeys(_units(queue), 0))
     by_share: dict[str, Counter[str]] = {}
+    by_quota_share: dict[str, Counter[str]] = {}
     for job in running:
         unit, quantity = _usage(state, job)
         total[unit] += quantity
-        if job.share is not None:
+        if job.share in queue.quota_shares:
+            by_quota_share.setdefault(job.share, Counter()).update(quota_placement.counts_of(job))
+        elif job.share is not None:
             by_share.setdefault(job.share, Counter())[unit] += quantity
     policy = policy_of(state, queue)
     return shapes.QueueSnapshotUtilizationDetail(
@@ -88,7 +99,7 @@ def utilization(state: State, queue: JobQueue, now: int) -> shapes.QueueSnapshot
             for unit, quantity in sorted(total.items())
         ],
         fairshare_utilization=_by_share(by_share) if policy and policy.fairshare_policy else None,
-        quota_share_utilization=_by_quota_share(by_share) if policy and policy.quota_share_policy else None,
+        quota_share_utilization=_by_quota_share(by_quota_share) if policy and policy.quota_share_policy else None,
         last_updated_at=now,
     )
 
@@ -111,13 +122,15 @@ def _by_share(usages: dict[str, Counter[str]]) -> shapes.FairshareUtilizationDet
 
 
 def _by_quota_share(usages: dict[str, Counter[str]]) -> shapes.QuotaShareUtilizationDetail:
-    top = sorted(usages.items(), key=lambda usage: (-usage[1].total(), usage[0]))[:TOP_SHARES]
+    top = sorted(usages.items(), key=lambda usage: (-usage[1].get("VCPU", usage[1].total()), usage[0]))[:TOP_SHARES]
     return shapes.QuotaShareUtilizationDetail(
         top_capacity_utilization=[
             shapes.QuotaShareCapacityUtilization(
                 quota_share_name=share,
                 capacity_usage=[
-                    shapes.QuotaShareCapacityUsage(capacity_unit=unit, quantity=quantity / 1000)
+                    shapes.QuotaShareCapacityUsage(
+                        capacity_unit=unit, quantity=quantity / 1000 if unit == "VCPU" else quantity
+                    )
                     for unit, quantity in sorted(usage.items())
                 ],
             )

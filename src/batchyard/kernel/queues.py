@@ -50,15 +50,13 @@ def create_queue(state: State, command: CreateJobQueue, now: int) -> shapes.Crea
     if request.scheduling_policy_arn:
         _check_policy(state, request.scheduling_policy_arn)
     quota = _has_quota_shares(state, request.scheduling_policy_arn)
-    if quota and not service_order:
-        raise Refusal(f"A quotaSharePolicy can only be used with job queues of type {SERVICE_TYPE}")
     order = [] if service_order else _checked_order(state, request.compute_environment_order or [])
     service_order = checked_order(state, service_order, name, quota=quota) if service_order else []
     if order and request.job_queue_type not in (None, _type_of(state, order)):
         raise Refusal(
             f"A job queue with these compute environments has the type {_type_of(state, order)}, not {request.job_queue_type}"
         )
-    check_time_limits(request.job_state_time_limit_actions, service=bool(service_order))
+    check_time_limits(request.job_state_time_limit_actions, service=bool(service_order), quota=quota)
     detail = shapes.JobQueueDetail(
         job_queue_name=name,
         job_queue_arn=state.settings.account.arn(f"{KIND}/{name}"),
@@ -197,7 +195,8 @@ def update_queue(state: State, command: UpdateJobQueue, now: int) -> shapes.Upda
         _check_new_policy(state, queue, request.scheduling_policy_arn)
     if request.priority is not None:
         _check_priority(request.priority)
-    check_time_limits(request.job_state_time_limit_actions, service=queue.is_service)
+    quota = _has_quota_shares(state, queue.detail.scheduling_policy_arn)
+    check_time_limits(request.job_state_time_limit_actions, service=queue.is_service, quota=quota)
     given = {
         member: value
         for member in ("state", "priority", "job_state_time_limit_actions")
@@ -207,10 +206,7 @@ def update_queue(state: State, command: UpdateJobQueue, now: int) -> shapes.Upda
         given["scheduling_policy_arn"] = request.scheduling_policy_arn
     if request.service_environment_order:
         given["service_environment_order"] = checked_order(
-            state,
-            request.service_environment_order,
-            queue.name,
-            quota=_has_quota_shares(state, queue.detail.scheduling_policy_arn),
+            state, request.service_environment_order, queue.name, quota=quota
         )
     if request.compute_environment_order:
         order = given["compute_environment_order"] = _checked_order(state, request.compute_environment_order)

@@ -2,11 +2,17 @@
 
 `ordering/quota_share.py` has the rules; here they are asked of the state. Nothing is remembered between two steps: who
 waits for whose end follows from the jobs, so that a restart changes nothing.
+
+A service job claims instances of its type. Any other job claims VCPU, MEMORY and GPU, each where its share limits it; vCPUs
+are counted in thousandths, so that the arithmetic is exact.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+
 from batchyard.kernel import lifecycle, service_placement
+from batchyard.kernel.consumable_resources import lacks
 from batchyard.kernel.ordering import fifo, share_lines
 from batchyard.kernel.ordering.quota_share import (
     Claim,
@@ -18,13 +24,17 @@ from batchyard.kernel.ordering.quota_share import (
     next_to_start,
     too_large,
 )
-from batchyard.kernel.records import Ending, Job, JobQueue, QuotaShare, ServiceRequest
+from batchyard.kernel.ordering.rooms import Rooms, Slot, Wanted
+from batchyard.kernel.placement import allowance_of, environments_of, places_in
+from batchyard.kernel.records import Ending, Job, JobQueue, QuotaShare
 from batchyard.kernel.state import State
 
 LIMIT_EXCEEDED = "MISCONFIGURATION:QUOTA_MANAGEMENT_LIMIT_EXCEEDED"
 CROSS_SHARE = "Cross-share preemption triggered to reclaim borrowed capacity"
 IN_SHARE = "In-share preemption triggered by a job with a higher priority"
 IN_PROGRESS = "PREEMPTION_IN_PROGRESS: "
+JUST_STARTED = 2**62
+"""A start later than any: of an attempt that has been placed and does not run yet."""
 
 
 def share_of(job: Job) -> QuotaShare | None:
@@ -38,17 +48,13 @@ def heads(queue: JobQueue) -> list[Job]:
     return sorted((job for job in first if job is not None), key=fifo.place)
 
 
-def next_job(state: State, queue: JobQueue) -> Job | None:
-    """The job that starts next; None when all have to wait."""
-    environment = service_placement.environment_of(state, queue)
-    if environment is None or not environment.available:
-        return None
-    waiting = {job.id: job for job in heads(queue)}
-    found = next_to_start(ledger_of(state, queue), [claim_of(job) for job in waiting.values()])
-    return waiting[found.job_id] if found is not None else None
+def next_job(ledger: Ledger, waiting: list[Job]) -> Job | None:
+    """Which of the heads starts next; None when all have to wait."""
+    claim = next_to_start(ledger, [claim_of(job) for job in waiting])
+    return next((job for job in waiting if claim is not None and job.id == claim.job_id), None)
 
 
-def rules_of(queue: JobQueue) -> dict[str, Share]:
+def _rules_of(queue: JobQueue) -> dict[str, Share]:
     """The rules of each share, by name."""
     return {name: _rules(share) for name, share in queue.quota_shares.items()}
 
@@ -60,7 +66,7 @@ def _rules(share: QuotaShare) -> Share:
     assert preemption is not None
     return Share(
         name=share.name,
-        limits={limit.capacity_unit: limit.max_capacity for limit in detail.capacity_limits or ()},
+        limits=_limits(share),
         lends=sharing.strategy != "RESERVE",
         borrows=sharing.strategy == "LEND_AND_BORROW",
         borrow_limit=-1 if sharing.borrow_limit is None else sharing.borrow_limit,
@@ -68,35 +74,79 @@ def _rules(share: QuotaShare) -> Share:
     )
 
 
+def _limits(share: QuotaShare) -> dict[str, int]:
+    return {
+        limit.capacity_unit: (1000 if limit.capacity_unit == "VCPU" else 1) * limit.max_capacity
+        for limit in share.detail.capacity_limits or ()
+    }
+
+
 def claim_of(job: Job) -> Claim:
-    """What a job of a quota share asks for, or uses."""
+    """What a job of a quota share (for an array: its next child) asks for, or uses."""
     service = job.service
-    assert service is not None
+    if service is not None:
+        wanted = Wanted(each=job.resources, tasks=service.instance_count, draws=1, allowance=service.instance_type)
+        scheduled_at = service.scheduled_at or 0
+    else:
+        wanted = Wanted(each=job.resources, draws=job.resources.milli_vcpus)
+        scheduled_at = JUST_STARTED if job.started_at is None else job.started_at
     return Claim(
         job_id=job.id,
         share=job.share or "",
-        unit=service.instance_type,
-        count=service.instance_count,
+        counts=counts_of(job),
         priority=job.priority or 0,
-        each=job.resources,
-        begun=(service.scheduled_at or 0, job.seq),
-        machines=tuple(job.task.instances) if job.task is not None else (),
+        wanted=wanted,
+        begun=(scheduled_at, job.seq),
+        slots=_slots(job),
     )
+
+
+def counts_of(job: Job) -> dict[str, int]:
+    """How much of each unit a job takes of its share."""
+    if job.service is not None:
+        return {job.service.instance_type: job.service.instance_count}
+    share = share_of(job)
+    limited = {limit.capacity_unit for limit in share.detail.capacity_limits or ()} if share is not None else ()
+    needs = (("VCPU", job.resources.milli_vcpus), ("MEMORY", job.resources.memory), ("GPU", job.resources.gpus))
+    return {unit: count for unit, count in needs if count and unit in limited}
+
+
+def _slots(job: Job) -> tuple[Slot, ...]:
+    """Where the tasks of a job run."""
+    if job.task is None:
+        return ()
+    allowance = job.service.instance_type if job.service is not None else job.task.environment
+    return tuple(Slot(allowance, machine) for machine in job.task.instances)
 
 
 def ledger_of(state: State, queue: JobQueue) -> Ledger:
     """Who of the queue uses how much at present."""
+    ledger = Ledger(shares=_rules_of(queue), rooms=_rooms(state, queue))
+    for job in _running(state, queue):
+        ledger.note(claim_of(job))
+    return ledger
+
+
+def _rooms(state: State, queue: JobQueue) -> Rooms:
+    """What is free for jobs of the queue, as `placement.find_place` and `service_placement.find_gang` see it. Where tasks were
+    handed over ahead, those come first, and no room is counted on."""
+    if not queue.is_service:
+        usable = [environment for environment in environments_of(state, queue) if environment.available]
+        places = [(environment, instance) for environment in usable for instance in places_in(state, environment)]
+        return Rooms(
+            slots=tuple(Slot(environment.name, instance.id) for environment, instance in places),
+            free={instance.id: instance.room for _, instance in places},
+            allowed={environment.name: allowance_of(state, environment) for environment in usable},
+        )
+    machines = {name: machine.room for name, machine in state.machines.items() if not machine.line}
     environment = service_placement.environment_of(state, queue)
-    limits = (environment.detail.capacity_limits if environment is not None else None) or ()
-    used = environment.used if environment is not None else {}
-    return Ledger(
-        shares=rules_of(queue),
-        free={
-            limit.capacity_unit or "": (limit.max_capacity or 0) - used.get(limit.capacity_unit or "", 0)
-            for limit in limits
-        },
-        rooms={name: instance.room for name, instance in state.machines.items() if not instance.line},
-        running={job.id: claim_of(job) for job in _running(state, queue)},
+    if environment is None or not environment.available:
+        return Rooms(slots=(), free=machines, allowed={})
+    limits = {limit.capacity_unit or "": limit.max_capacity or 0 for limit in environment.detail.capacity_limits or ()}
+    return Rooms(
+        slots=tuple(Slot(unit, machine) for unit in limits for machine in machines),
+        free=machines,
+        allowed={unit: most - environment.used.get(unit, 0) for unit, most in limits.items()},
     )
 
 
@@ -105,86 +155,110 @@ def _running(state: State, queue: JobQueue) -> list[Job]:
     return sorted(jobs.values(), key=lambda job: job.seq)
 
 
-def preempt(state: State, queue: JobQueue) -> None:
-    """Stops jobs of others, or of lower priority, for the heads that can't start. What is being stopped already counts as
-    gone: nobody is stopped for a claim that only has to wait a little."""
-    environment = service_placement.environment_of(state, queue)
-    waiting = heads(queue)
-    if environment is None or not environment.available or not waiting:
-        return
-    ledger = ledger_of(state, queue)
-    for job in _running(state, queue):
+def preempt(state: State, queue: JobQueue, ledger: Ledger, waiting: list[Job]) -> None:
+    """Stops jobs of others, or of lower priority, for the heads, which can't start. What is being stopped already counts as
+    gone: nobody is stopped for a claim that only has to wait a little. Nor is anybody for a head that will lack a consumable
+    resource because a head before it takes the last of it."""
+    running = {job.id: job for job in _running(state, queue)}
+    for job in running.values():
         if job.task is not None and (job.task.ending is not None or job.task.failure is not None):
             ledger.remove(job.id)
-    claims = [claim_of(job) for job in waiting]
-    own = [claim for claim in claims if ledger.is_own(claim)]
+    claims = [(job, claim_of(job)) for job in waiting]
+    owners = {job.id for job, claim in claims if ledger.is_own(claim)}
     awaited: set[str] = set()
-    for claim in own:
-        _stop_all(state, ledger, cross_share_victims(ledger, claim), CROSS_SHARE)
-        if not _settled(state, ledger, claim):
-            awaited.add(claim.unit)
-    for claim in claims:
-        if claim not in own and claim.unit not in awaited:
-            _settled(state, ledger, claim)
+    promised: Counter[str] = Counter()
+    for job, claim in sorted(claims, key=lambda each: each[0].id not in owners):
+        needs = job.consumables or ()
+        if any(lacks(state, (name, quantity + promised[name])) for name, quantity in needs):
+            continue
+        if job.id in owners:
+            _stop_all(state, ledger, running, cross_share_victims(ledger, claim), CROSS_SHARE)
+        elif awaited.intersection(claim.counts):
+            continue
+        if not ledger.may_start(claim) and ledger.shares[claim.share].in_share_preemption:
+            _stop_all(state, ledger, running, in_share_victims(ledger, claim), IN_SHARE)
+        if ledger.may_start(claim):
+            ledger.add(claim)
+            promised.update(dict(needs))
+        elif job.id in owners:
+            awaited.update(claim.counts)
 
 
-def _settled(state: State, ledger: Ledger, claim: Claim) -> bool:
-    """Whether the claim will be able to start, with a preemption in its own share if that helps. Then its room is taken."""
-    if not ledger.may_start(claim) and ledger.shares[claim.share].in_share_preemption:
-        _stop_all(state, ledger, in_share_victims(ledger, claim), IN_SHARE)
-    if not ledger.may_start(claim):
-        return False
-    ledger.add(claim)
-    return True
-
-
-def _stop_all(state: State, ledger: Ledger, victims: list[Claim], reason: str) -> None:
+def _stop_all(state: State, ledger: Ledger, running: dict[str, Job], victims: list[Claim], reason: str) -> None:
     for victim in victims:
         ledger.remove(victim.job_id)
-        job = state.jobs[victim.job_id]
+        job = running[victim.job_id]
         job.status_reason = IN_PROGRESS + reason
         lifecycle.stop(state, job, Ending.PREEMPTED, reason)
 
 
-def never_fits(job: Job, service: ServiceRequest) -> tuple[str, str] | None:
+def never_fits(job: Job) -> tuple[str, str] | None:
     """AWS's sentence, and the numbers, for a job that its quota share could never run, or None."""
-    if share_of(job) is None:
+    record = share_of(job)
+    if record is None:
         return None
-    shares, claim = rules_of(job.queue), claim_of(job)
-    sentence = too_large(shares, claim)
-    if sentence is None:
+    limits = _limits(record)
+    if all(count <= limits.get(unit, 0) for unit, count in counts_of(job).items()):
         return None
-    share = shares[claim.share]
-    text = f"It needs {service_placement.instances(service)}; quota share {share.name} has {share.own(claim.unit)}"
+    shares, claim = _rules_of(job.queue), claim_of(job)
+    found = too_large(shares, claim)
+    if found is None:
+        return None
+    (sentence, unit), share = found, shares[claim.share]
+    text = f"It needs {needs_of(job)}; quota share {share.name} has {_amount(unit, share.own(unit))}"
     if share.borrows:
-        most = share.most(claim.unit)
-        limit = "without limit" if most is None else f"{most - share.own(claim.unit)}"
-        text += f" and may borrow {limit}; the others can lend {lendable(shares, share.name, claim.unit)}"
+        most = share.most(unit)
+        limit = "without limit" if most is None else _amount(unit, most - share.own(unit))
+        others = _amount(unit, lendable(shares, share.name, unit))
+        text += f" and may borrow {limit}; the others can lend {others}"
     return sentence, f"{text}."
 
 
-def why_not_now(state: State, job: Job, service: ServiceRequest, subject: str) -> tuple[bool, str]:
-    """As `service_placement.why_not_now`, for a job in a quota share."""
-    invalid, text = service_placement.why_not_now(state, job, service, subject)
-    if invalid:
-        return invalid, text
+def why_not_now(state: State, job: Job, subject: str, no_room: str) -> str:
+    """Why a job at the head of its quota share can't start now. `no_room` says what is the matter with the machines."""
     ledger, claim = ledger_of(state, job.queue), claim_of(job)
-    share, used = ledger.shares[claim.share], ledger.used(claim.unit)[claim.share]
-    uses = f"quota share {share.name} uses {used} of its own {share.own(claim.unit)} instances of type {claim.unit}"
+    share = ledger.shares[claim.share]
+    uses = f"quota share {share.name} uses {_uses(ledger, claim)}"
     if ledger.is_own(claim):
-        taken_back = (
-            ", and what others have borrowed is taken back" if any(ledger.borrowed(claim.unit).values()) else ""
-        )
-        return False, f"{text} Q{uses[1:]}{taken_back}."
+        lent = any(ledger.borrowed(name, unit) for name in ledger.shares for unit in claim.counts)
+        return f"{no_room} Q{uses[1:]}{', and what others have borrowed is taken back' if lent else ''}."
+    text = f"{subject} needs {needs_of(job)}; {uses}, and "
     if not share.borrows:
-        return False, f"{subject} needs {service_placement.instances(service)}; {uses}, and does not borrow."
-    if not ledger.within_borrow_limit(claim):
-        return (
-            False,
-            f"{subject} needs {service_placement.instances(service)}; {uses}, and may use {share.most(claim.unit)}.",
-        )
-    idle = max(0, ledger.idle(claim.unit) - max(0, share.own(claim.unit) - used))
-    return (
-        False,
-        f"{subject} needs {service_placement.instances(service)}; {uses}, and {idle} more can be borrowed now.",
-    )
+        return f"{text}does not borrow."
+    above = ledger.above_borrow_limit(claim)
+    if above is not None:
+        return f"{text}may use {_amount(above, share.most(above) or 0)}."
+    idle = [
+        _amount(unit, max(0, ledger.idle(unit) - max(0, share.own(unit) - ledger.uses[share.name, unit])))
+        for unit in claim.counts
+        if ledger.with_claim(claim, unit) > share.own(unit)
+    ]
+    return f"{text}{' and '.join(idle)} more can be borrowed now."
+
+
+def needs_of(job: Job) -> str:
+    """What a job needs, in words."""
+    return service_placement.instances(job.service) if job.service is not None else str(job.resources)
+
+
+def _uses(ledger: Ledger, claim: Claim) -> str:
+    texts = []
+    for unit in claim.counts:
+        used, own = ledger.uses[claim.share, unit], ledger.own(claim, unit)
+        if unit in _NAMES:
+            texts.append(f"{_number(unit, used)} of its own {_amount(unit, own)}")
+        else:
+            texts.append(f"{used} of its own {own} instances of type {unit}")
+    return " and ".join(texts)
+
+
+_NAMES = {"VCPU": "vCPU", "MEMORY": "MiB", "GPU": "GPU"}
+
+
+def _number(unit: str, count: int) -> str:
+    return f"{count / 1000:g}" if unit == "VCPU" else f"{count}"
+
+
+def _amount(unit: str, count: int) -> str:
+    """With the unit's name, but for instances, whose type has been named."""
+    return f"{_number(unit, count)} {_NAMES[unit]}" if unit in _NAMES else f"{count}"

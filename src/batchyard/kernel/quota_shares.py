@@ -1,8 +1,9 @@
 """Quota shares: what may be created, changed and deleted, and how their status moves.
 
-A quota share is a queue inside a job queue, with a capacity of its own in the units of the queue's service environment.
-Sources: User Guide "Quota management", "Quota shares", "Creating quota shares"; model `CreateQuotaShare`,
-`QuotaShareResourceSharingConfiguration`. Changes are asynchronous, as those of job queues are.
+A quota share is a queue inside a job queue, with a capacity of its own in the units of the queue's service environment. Beyond
+AWS, queues of container jobs may have quota shares, too: their units are vCPUs, memory and GPUs. Sources: User Guide "Quota
+management", "Quota shares", "Creating quota shares"; model `CreateQuotaShare`, `QuotaShareResourceSharingConfiguration`.
+Changes are asynchronous, as those of job queues are.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ KIND = "quota-share"
 MAXIMUM_SHARES = 20
 """In one queue."""
 MAXIMUM_LIMITS = 5
+CONTAINER_UNITS = ("VCPU", "MEMORY", "GPU")
+"""Of a queue of container jobs. Memory is in MiB."""
 UNLIMITED = -1
 DELETED_REASON = "QuotaShare deleted"
 
@@ -84,15 +87,26 @@ def _check_limits(state: State, queue: JobQueue, limits: Sequence[shapes.QuotaSh
         raise Refusal(f"capacityLimits must have 1 to {MAXIMUM_LIMITS} entries, got {len(limits)}")
     if len({limit.capacity_unit for limit in limits}) != len(limits):
         raise Refusal("capacityLimits cannot name a capacityUnit twice")
-    environment = environment_of(state, queue)
-    units = [limit.capacity_unit or "" for limit in (environment.detail.capacity_limits if environment else None) or ()]
+    _check_units(state, queue, [limit.capacity_unit for limit in limits])
     for limit in limits:
-        if limit.capacity_unit not in units:
-            raise Refusal(
-                f"capacityUnit {limit.capacity_unit!r} is none of the service environment's ({', '.join(units)})"
-            )
         if limit.max_capacity < 0:
             raise Refusal(f"maxCapacity must not be negative, got {limit.max_capacity}")
+
+
+def _check_units(state: State, queue: JobQueue, given: Sequence[str]) -> None:
+    if queue.is_service:
+        environment = environment_of(state, queue)
+        limits = environment.detail.capacity_limits if environment is not None else None
+        units, whose = [limit.capacity_unit or "" for limit in limits or ()], "none of the service environment's"
+    else:
+        units, whose = list(CONTAINER_UNITS), "not for a job queue of container jobs"
+    for unit in given:
+        if unit not in units:
+            raise Refusal(f"capacityUnit {unit!r} is {whose} ({', '.join(units)})")
+    if not queue.is_service and "VCPU" not in given:
+        raise Refusal(
+            "capacityLimits must limit VCPU in a job queue of container jobs; MEMORY (MiB) and GPU may follow"
+        )
 
 
 def _checked_sharing(

@@ -194,6 +194,8 @@ class QuotaShare(msgspec.Struct, kw_only=True):
     due: int | None = None
     waiting: list[tuple[int, int, int, Job]] = msgspec.field(default_factory=list)
     """A heap of (negative priority, rank, seq, job): see `ordering/share_lines.py`."""
+    lines: dict[str, list[tuple[int, int, int, Job]]] = msgspec.field(default_factory=dict)
+    """As `JobQueue.lines`, of the jobs of this share."""
 
     @property
     def name(self) -> str:
@@ -461,6 +463,17 @@ class ServiceRequest(msgspec.Struct, kw_only=True):
     """The latest of the attempts that were preempted."""
 
 
+class Preemptions(msgspec.Struct, kw_only=True):
+    """How often a job in a quota share may be preempted, and has been. It is kept as a whole, in one column; a service job has
+    it in its `ServiceRequest`."""
+
+    retries: int | None = None
+    """How often it may be preempted and tried again; None: without limit."""
+    count: int = 0
+    recent: list[shapes.AttemptDetail] | None = None
+    """The latest of the attempts that were preempted."""
+
+
 class Job(msgspec.Struct, kw_only=True):
     """An unfinished job: a single job, an array parent, or an array child that has a record."""
 
@@ -506,11 +519,15 @@ class Job(msgspec.Struct, kw_only=True):
     """For a service job."""
     blocked: Blocked | None = None
     """While it blocks its queue."""
+    preemptions: Preemptions | None = None
+    """Of a job in a quota share that was preempted, or may not be without limit."""
 
     @property
     def counted_attempts(self) -> int:
         """The attempts that have begun, without those that were preempted."""
-        return self.attempt - (self.service.preemptions if self.service is not None else 0)
+        if self.service is not None:
+            return self.attempt - self.service.preemptions
+        return self.attempt - (self.preemptions.count if self.preemptions is not None else 0)
 
     @property
     def task_id(self) -> str:

@@ -27,6 +27,7 @@ from batchyard.kernel.records import (
     Job,
     JobQueue,
     Kind,
+    Preemptions,
     QuotaShare,
     Requirement,
     Resources,
@@ -79,6 +80,7 @@ class StoredJob(msgspec.Struct):
     untouched_reason: str | None = None
     service: ServiceRequest | None = None
     blocked: Blocked | None = None
+    preemptions: Preemptions | None = None
 
     @property
     def cancelled(self) -> bool:
@@ -210,6 +212,7 @@ def _restore_progress(job: Job, stored: StoredJob) -> None:
     job.stopped_at = stored.stopped_at
     job.task = stored.task
     job.blocked = stored.blocked
+    job.preemptions = stored.preemptions or job.preemptions
     job.cancelled = stored.cancelled
     job.terminated = stored.terminated
 

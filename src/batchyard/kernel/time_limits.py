@@ -33,16 +33,15 @@ CONTAINER_REASONS = (
     "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT",
     "MISCONFIGURATION:EC2_INSTANCE_CONFIGURATION_UNSUPPORTED",
 )
-SERVICE_REASONS = (
-    _CAPACITY,
-    "MISCONFIGURATION:SERVICE_ENVIRONMENT_MAX_RESOURCE",
-    "MISCONFIGURATION:QUOTA_MANAGEMENT_LIMIT_EXCEEDED",
-)
+_QUOTA = "MISCONFIGURATION:QUOTA_MANAGEMENT_LIMIT_EXCEEDED"
+SERVICE_REASONS = (_CAPACITY, "MISCONFIGURATION:SERVICE_ENVIRONMENT_MAX_RESOURCE", _QUOTA)
 
 
-def check_time_limits(actions: Sequence[shapes.JobStateTimeLimitAction] | None, *, service: bool) -> None:
-    """The actions of a container queue, or of one for service jobs. Raises `Refusal`."""
+def check_time_limits(actions: Sequence[shapes.JobStateTimeLimitAction] | None, *, service: bool, quota: bool) -> None:
+    """The actions of a container queue, or of one for service jobs; `quota`: it has a quota share policy. Raises `Refusal`."""
     reasons, allowed = (SERVICE_REASONS, "TERMINATE") if service else (CONTAINER_REASONS, "CANCEL")
+    if quota and not service:
+        reasons = (*reasons, _QUOTA)
     named: set[str] = set()
     for action in actions or ():
         if not SHORTEST <= action.max_time_seconds <= LONGEST:

@@ -13,10 +13,11 @@ import msgspec
 
 from batchyard.kernel import arrays, quota_placement, service_placement
 from batchyard.kernel.consumable_resources import lacks
-from batchyard.kernel.ordering import fifo, share_lines
+from batchyard.kernel.ordering import fifo, lines, share_lines
 from batchyard.kernel.placement import Capacity, capacity_of, environments_of, slices_of
 from batchyard.kernel.records import (
     ComputeEnvironment,
+    Ending,
     Instance,
     Job,
     JobQueue,
@@ -88,10 +89,10 @@ _NOT_RUN = {
 
 def never_fits(state: State, job: Job) -> Reason | None:
     """The reason why nothing that the job's queue has could ever run it, or None when something could."""
+    over = quota_placement.never_fits(job)
+    if over is not None:
+        return Reason(over[1], quota_placement.LIMIT_EXCEEDED, "NEVER", over[0])
     if job.service is not None:
-        over = quota_placement.never_fits(job, job.service)
-        if over is not None:
-            return Reason(over[1], quota_placement.LIMIT_EXCEEDED, "NEVER", over[0])
         found = service_placement.never_fits(state, job, job.service)
         return Reason(found[1], found[0], "NEVER") if found else None
     if job.kind in _NOT_RUN:
@@ -144,9 +145,15 @@ def _unmet(state: State, environment: ComputeEnvironment, wanted: Resources) -> 
 
 def head_reason(state: State, queue: JobQueue, job: Job, subject: str = "It") -> Reason:
     """Why the job whose turn it is (`subject` names it in the sentence) can't start now, though it could at another time."""
+    reason = _no_room(state, queue, job, subject)
+    if reason.code is None and quota_placement.share_of(job) is not None:
+        return Reason(quota_placement.why_not_now(state, job, subject, reason.text))
+    return reason
+
+
+def _no_room(state: State, queue: JobQueue, job: Job, subject: str) -> Reason:
     if job.service is not None:
-        explained = quota_placement if quota_placement.share_of(job) is not None else service_placement
-        invalid, text = explained.why_not_now(state, job, job.service, subject)
+        invalid, text = service_placement.why_not_now(state, job, job.service, subject)
         return Reason(text, INVALID, "INVALID") if invalid else Reason(text)
     environments = environments_of(state, queue)
     if not environments:
@@ -200,6 +207,8 @@ def explain(state: State, job: Job, index: int | None) -> Reason:
     status = job.status if index is None or job.array is None else arrays.status_of(job.array, index)
     if status in (Status.SCHEDULED, Status.STARTING, Status.RUNNING):
         assert job.task is not None
+        if job.task.ending is Ending.PREEMPTED:
+            return Reason(f"Is being preempted: {job.task.ending_reason}.", kind=status.name)
         if job.service is not None:
             return Reason(_of_instances(job.service, job.task), kind=status.name)
         doing = "Is being started" if status is Status.STARTING else "Runs"
@@ -276,14 +285,16 @@ def consumable_reason(state: State, job: Job) -> Reason | None:
             f"{quantity} of consumable resource {name}, {_stock(state, name)}" for name, quantity in lacking
         )
         return Reason(f"Needs {text}.", kind="CONSUMABLE_RESOURCE")
-    mine = fifo.place(job)
+    mine = fifo.place_in_line(job)
+    queue: lines.Queue = fifo.line_of(job)
     for name, _ in needs:
-        line = fifo.in_order(job.queue.lines.get(name, ()))
-        first = next((entry for entry in line if fifo.waits(entry[2])), None)
-        if first is not None and first[:2] < mine:
-            quantity = dict(first[2].consumables or ())[name]
+        line = fifo.in_order(queue.lines.get(name, ()))
+        first = next((entry for entry in line if fifo.waits(entry[-1])), None)
+        if first is not None and first[:-1] < mine:
+            other: Job = first[-1]
+            quantity = dict(other.consumables or ())[name]
             return Reason(
-                f"Needs consumable resource {name} after job {first[2].id}, which needs {quantity} of it,"
+                f"Needs consumable resource {name} after job {other.id}, which needs {quantity} of it,"
                 f" {_stock(state, name)}.",
                 kind="CONSUMABLE_RESOURCE",
             )

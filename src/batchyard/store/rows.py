@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row
 
-from batchyard.kernel.records import Blocked, Job, ServiceRequest, Status, Task
+from batchyard.kernel.records import Blocked, Job, Preemptions, ServiceRequest, Status, Task
 from batchyard.kernel.stored import StoredJob
 from batchyard.shapes import batch as shapes
 
@@ -18,6 +18,7 @@ _decode_attempts = msgspec.json.Decoder(list[shapes.AttemptDetail]).decode
 _decode_task = msgspec.json.Decoder(Task).decode
 _decode_service = msgspec.json.Decoder(ServiceRequest).decode
 _decode_blocked = msgspec.json.Decoder(Blocked).decode
+_decode_preemptions = msgspec.json.Decoder(Preemptions).decode
 _decode_counts = msgspec.json.Decoder(list[int]).decode
 
 
@@ -77,6 +78,7 @@ def _progress(job: Job) -> Values:
         array.untouched_reason if array else None,
         encode(job.service) if job.service else None,
         encode(job.blocked) if job.blocked else None,
+        encode(job.preemptions) if job.preemptions else None,
     )
 
 
@@ -98,6 +100,8 @@ def stored_job(row: Row[Any]) -> StoredJob:
         job.service = _decode_service(row.service)
     if job.blocked is not None:
         job.blocked = _decode_blocked(row.blocked)
+    if job.preemptions is not None:
+        job.preemptions = _decode_preemptions(row.preemptions)
     return job
 
 

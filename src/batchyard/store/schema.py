@@ -104,10 +104,11 @@ jobs = Table(
     Column("untouched_reason", Text),
     Column("service", LargeBinary),
     Column("blocked", LargeBinary),
+    Column("preemptions", LargeBinary),
 )
 """`id` is null for array children (they are `<parent's id>:<child_index>`), as is all that they inherit. `ended_by`: 1
 cancelled, 2 terminated, 3 both. `service`: what only a service job has. `blocked`: while a job blocks its queue, why and
-since when. The columns up to `kind` never change."""
+since when. `preemptions`: of any other job in a quota share. The columns up to `kind` never change."""
 
 top_level = jobs.c.parent_seq.is_(None)
 Index(

@@ -37,8 +37,10 @@ class TestDocker(EngineConformance):
             memory=4096,
             docker_host=daemon.url,
         )
-        # A container takes about a third of a second to start.
-        return Rig(factory=factory, log_root=tmp_path / "logs", image=IMAGE, crowd=30)
+        # A container takes about a third of a second to start, and Docker writes its own log line by line: fewer and
+        # longer lines are enough for it to go on to its next file (after 20 MB).
+        flood = (300_000, "." * 80)
+        return Rig(factory=factory, log_root=tmp_path / "logs", image=IMAGE, flood=flood, crowd=30)
 
     async def test_output_and_errors_stand_in_one_stream_in_order(self, bench: Bench) -> None:
         """Docker reads a program's two outputs apart, so only the order within each is certain."""

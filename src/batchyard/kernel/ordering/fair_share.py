@@ -38,9 +38,8 @@ from batchyard.shapes import batch as shapes
 
 SMALLEST_WINDOW = 600_000
 """Milliseconds: what `shareDecaySeconds` 0, or anything shorter, means."""
-UNLISTED_WEIGHT = 1.0
-_WEIGHT_UNITS = 1_000_000
-"""Weights are integers: millionths."""
+UNLISTED_WEIGHT = 1_000_000
+"""1.0: weights are integers, in millionths."""
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,14 +67,12 @@ def policy_from(given: shapes.FairsharePolicy | None) -> Policy:
         window=max(SMALLEST_WINDOW, 1000 * (given.share_decay_seconds or 0)),
         reservation=given.compute_reservation or 0,
         weights={
-            entry.share_identifier: _millionths(UNLISTED_WEIGHT if entry.weight_factor is None else entry.weight_factor)
+            entry.share_identifier: UNLISTED_WEIGHT
+            if entry.weight_factor is None
+            else round(entry.weight_factor * 1_000_000)
             for entry in given.share_distribution or ()
         },
     )
-
-
-def _millionths(weight: float) -> int:
-    return round(weight * _WEIGHT_UNITS)
 
 
 def reserved_part(reservation: int, active: int) -> Fraction:
@@ -207,7 +204,7 @@ class FairShare(msgspec.Struct, kw_only=True):
         account = self.accounts.get(share)
         entry = account.entry if account is not None else self.policy.entry_of(share)
         if entry is None:
-            return _millionths(UNLISTED_WEIGHT)
+            return UNLISTED_WEIGHT
         if not entry.endswith("*"):
             return self.policy.weights[entry]
         return self.policy.weights[entry] * (self.members.get(entry, 0) + (account is None))

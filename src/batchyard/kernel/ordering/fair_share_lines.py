@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import heapify, heappop, heappush, merge
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import NamedTuple
 
 import msgspec
@@ -135,11 +135,13 @@ def candidates(lines: Lines, now: int) -> Iterator[Job]:
             claims.append((fair_share.claim(share, now), job.seq, share, job))
     heapify(claims)
     while claims:
-        claim, _, share, job = heappop(claims)
+        _, _, share, job = heappop(claims)
+        account = fair_share.accounts[share]
+        in_flight = account.in_flight
         yield job
-        following, claim_now = head(lines, share), fair_share.claim(share, now)
-        if following is not None and (following is not job or claim_now != claim):
-            heappush(claims, (claim_now, following.seq, share, following))
+        following = head(lines, share)
+        if following is not None and (following is not job or account.in_flight != in_flight):
+            heappush(claims, (fair_share.claim(share, now), following.seq, share, following))
 
 
 def in_order(lines: Lines, now: int, aside: Iterable[tuple[int, Job]] = ()) -> Iterator[Turn]:
@@ -154,14 +156,20 @@ def in_order(lines: Lines, now: int, aside: Iterable[tuple[int, Job]] = ()) -> I
         yield place.turn
 
 
-def jobs_ahead(lines: Lines, job: Job, now: int) -> int:
+def jobs_ahead(lines: Lines, job: Job, now: int, at_most: int = 10_000) -> int:
     """How many waiting jobs of all shares (array children one by one) come before this one, or before the first waiting child
-    of this array. O(jobs ahead): for the explanation of one job only."""
+    of this array. Not counted beyond `at_most`, which limits the cost."""
     lines.fair_share.move(now)
-    mine = next((place for place in _places(lines, job.share or "", now) if place.turn.job is job), None)
+    mine = next(
+        (place for place in islice(_places(lines, job.share or "", now), at_most) if place.turn.job is job), None
+    )
     if mine is None:
-        return 0
-    return sum(1 for share in lines.waiting for _ in takewhile(lambda place: place < mine, _places(lines, share, now)))
+        stands_there = any(entry[3] is job for entry in lines.waiting.get(job.share or "", ())) and _waits(job)
+        return at_most if stands_there else 0
+    before = (
+        place for share in lines.waiting for place in takewhile(lambda place: place < mine, _places(lines, share, now))
+    )
+    return sum(1 for _ in islice(before, at_most))
 
 
 def in_line(lines: Lines, share: str) -> Iterator[Job]:
@@ -184,7 +192,7 @@ def standings(lines: Lines, now: int) -> list[Standing]:
             entitlement=entitlements[share],
             part=usages[share] / total if total else 0.0,
             in_flight=fair_share.accounts[share].in_flight,
-            waiting=sum(_count(job) for job in in_line(lines, share)),
+            waiting=sum(_count(entry[3]) for entry in lines.waiting.get(share, ()) if _waits(entry[3])),
             next=next((place.turn for place in _places(lines, share, now)), None),
         )
         for share in sorted(usages, key=lambda share: (fair_share.claim(share, now), share))

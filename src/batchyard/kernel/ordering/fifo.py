@@ -4,20 +4,22 @@ Sources: User Guide "Job queues" and "Automated job retries" (a retried job goes
 of the queue blocks those behind it, so that a large job is never starved by small ones; a job that nothing in the
 queue could ever run is set aside and blocks nobody.
 
-An array stands in the queue once, for all of its children that wait.
+An array stands in the queue once, for all of its children that wait. A job in a quota share stands in the line of the share
+instead (`share_lines.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from heapq import heapify, heappop, heappush
+from typing import Any, TypeVar
 
 from batchyard.kernel.arrays import next_ready
-from batchyard.kernel.ordering import share_lines
-from batchyard.kernel.records import Job, JobQueue, Status
+from batchyard.kernel.records import Job, JobQueue, QuotaShare, Status
 
 Entry = tuple[int, int, Job]
 """Rank, seq, job: what the heaps of a queue hold."""
+EntryT = TypeVar("EntryT", bound=tuple[Any, ...])
 
 _RETRIED = 0
 _SUBMITTED = 1
@@ -33,9 +35,24 @@ def enqueue(queue: JobQueue, job: Job) -> None:
         job.array.queued = True
     share = queue.quota_shares.get(job.share or "")
     if share is not None:
-        share_lines.enqueue(share, place(job)[0], job)
+        heappush(share.waiting, (*place_in_share(job), job))
         return
     heappush(queue.waiting, (*place(job), job))
+
+
+def line_of(job: Job) -> JobQueue | QuotaShare:
+    """Where the job waits for its turn: its quota share, or its queue."""
+    return job.queue.quota_shares.get(job.share or "") or job.queue
+
+
+def place_in_line(job: Job) -> tuple[int, ...]:
+    """The place of the job's entry, be it in a queue or in a quota share."""
+    return place(job) if line_of(job) is job.queue else place_in_share(job)
+
+
+def place_in_share(job: Job) -> tuple[int, int, int]:
+    """As `place`, in a quota share: there the highest scheduling priority comes first."""
+    return -(job.priority or 0), *place(job)
 
 
 def place(job: Job) -> tuple[int, int]:
@@ -80,19 +97,27 @@ def leave(queue: JobQueue, job: Job) -> None:
     they are all dropped at once, so that cancelling a million jobs gives their memory back."""
     queue.unplaceable.pop(job.seq, None)
     queue.left += 1
-    if queue.left >= _SWEEP_AFTER and queue.left * 2 >= len(queue.waiting) + sum(map(len, queue.lines.values())):
+    if queue.left < _SWEEP_AFTER:
+        return
+    heaps: list[list[Any]] = [queue.waiting, *queue.lines.values()]
+    for share in queue.quota_shares.values():
+        heaps += (share.waiting, *share.lines.values())
+    if queue.left * 2 >= sum(map(len, heaps)):
         queue.left = 0
-        for heap in (queue.waiting, *queue.lines.values()):
-            for _, _, other in heap:
-                if not waits(other):
-                    forget(other)
-            heap[:] = [entry for entry in heap if waits(entry[2])]
-            heapify(heap)
-        for share in queue.quota_shares.values():
-            share_lines.sweep(share)
+        for heap in heaps:
+            _sweep(heap)
 
 
-def in_order(heap: Sequence[Entry]) -> Iterator[Entry]:
+def _sweep(heap: list[Any]) -> None:
+    """Drops all entries that no longer wait."""
+    for *_, job in heap:
+        if not waits(job):
+            forget(job)
+    heap[:] = [entry for entry in heap if waits(entry[-1])]
+    heapify(heap)
+
+
+def in_order(heap: Sequence[EntryT]) -> Iterator[EntryT]:
     """The entries of a heap, the first first, looking no further than is asked for."""
     following = [(heap[0], 0)] if heap else []
     while following:
@@ -107,10 +132,11 @@ def jobs_ahead(queue: JobQueue, job: Job) -> int:
     """How many waiting jobs (array children counted one by one) come before this one, or before the first waiting child
     of this array. O(n): for the explanation of one job only."""
     mine = place(job)
-    return sum(_weight(other) for rank, seq, other in queue.waiting if (rank, seq) < mine and waits(other))
+    return sum(weight(other) for rank, seq, other in queue.waiting if (rank, seq) < mine and waits(other))
 
 
-def _weight(job: Job) -> int:
+def weight(job: Job) -> int:
+    """How many jobs an entry stands for."""
     if job.array is None:
         return 1
     return job.array.counts[Status.RUNNABLE] - sum(

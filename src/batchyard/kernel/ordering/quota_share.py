@@ -1,14 +1,16 @@
 """The arithmetic of quota shares: who may start, who borrows from whom, and who is preempted.
 
-Every share has capacity of its own, counted in instances of each type. A job *claims its own* when it stays within that,
-and *borrows* when the share would then use more. Idle capacity of shares that lend is there to be borrowed; a share that
-is at work above its own capacity, for whatever reason, counts as a borrower. What is borrowed is never more than what is
-idle and lent, except for what was running when somebody took back what is theirs, or when limits were lowered.
-Sources: User Guide "Quota shares", "Preemption"; model `QuotaShareResourceSharingConfiguration`.
+Every share has capacity of its own, counted in units: instances of each type, or vCPUs (in thousandths), memory and GPUs. A
+job *claims its own* when it stays within that in every unit, and *borrows* when the share would then use more of any. Idle
+capacity of shares that lend is there to be borrowed; a share that is at work above its own capacity, for whatever reason,
+counts as a borrower. What is borrowed is never more than what is idle and lent, except for what was running when somebody
+took back what is theirs, or when limits were lowered. Sources: User Guide "Quota shares", "Preemption"; model
+`QuotaShareResourceSharingConfiguration`.
 
 AWS does not publish how victims are chosen. Here:
 
-- across shares: from the share that borrows most, the job of the lowest priority, and of these the one started last;
+- across shares: from the share that borrows most, the job of the lowest priority, and of these the one started last. With
+  several units, most is the largest part of what all shares have together;
 - within a share: the job of the lowest priority, and of these the one started last.
 
 That is repeated until the claim has room; whoever then turns out not to be needed is spared, the last chosen first.
@@ -18,10 +20,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from fractions import Fraction
 
 import msgspec
 
-from batchyard.kernel.records import Resources
+from batchyard.kernel.ordering.rooms import Rooms, Slot, Wanted
 
 ABOVE_LIMITS = "Job requirements exceed quota share capacity limits."
 ABOVE_BORROWING = "Job requirements exceed quota share capacity limits and borrow limits."
@@ -55,107 +58,108 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
     job_id: str
     share: str
-    unit: str
-    count: int
+    counts: dict[str, int]
+    """How much of each unit; units of which it takes nothing are left out."""
     priority: int = 0
-    each: Resources = Resources(0, 0)
-    """What each of its instances takes of a machine."""
+    wanted: Wanted = Wanted()
+    """What it takes of machines."""
     begun: tuple[int, int] = (0, 0)
     """When it started, and its seq, for one that runs."""
-    machines: tuple[str, ...] = ()
-    """Where it runs, each as often as it has instances there."""
+    slots: tuple[Slot, ...] = ()
+    """Where its tasks run."""
 
 
 class Ledger(msgspec.Struct, kw_only=True):
     """Who uses how much, and what is free."""
 
     shares: Mapping[str, Share]
-    free: dict[str, int]
-    """Instances that the service environment still allows, by unit."""
-    rooms: dict[str, Resources]
-    """What is free on each machine."""
+    rooms: Rooms
     running: dict[str, Claim] = {}
     """By job id."""
+    uses: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
+    """What they use, by share and unit."""
 
     def copy(self) -> Ledger:
-        return Ledger(shares=self.shares, free=dict(self.free), rooms=dict(self.rooms), running=dict(self.running))
+        return Ledger(shares=self.shares, rooms=self.rooms.copy(), running=dict(self.running), uses=Counter(self.uses))
 
-    def used(self, unit: str) -> Counter[str]:
-        """What each share uses."""
-        used: Counter[str] = Counter()
-        for claim in self.running.values():
-            if claim.unit == unit:
-                used[claim.share] += claim.count
-        return used
+    def own(self, claim: Claim, unit: str) -> int:
+        return self.shares[claim.share].own(unit)
 
-    def borrowed(self, unit: str) -> dict[str, int]:
-        """What each share uses above its own capacity."""
-        used = self.used(unit)
-        return {name: max(0, used[name] - share.own(unit)) for name, share in self.shares.items()}
+    def with_claim(self, claim: Claim, unit: str) -> int:
+        """What the claim's share would use if it started."""
+        return self.uses[claim.share, unit] + claim.counts.get(unit, 0)
 
-    def idle(self, unit: str) -> int:
-        """What lenders do not use of their own, less what is borrowed already. Negative when lenders have taken more back
-        than borrowers have returned."""
-        used = self.used(unit)
-        lent = sum(max(0, share.own(unit) - used[name]) for name, share in self.shares.items() if share.lends)
-        return lent - sum(self.borrowed(unit).values())
+    def borrowed(self, share: str, unit: str) -> int:
+        """What a share uses above its own capacity."""
+        return max(0, self.uses[share, unit] - self.shares[share].own(unit))
+
+    def idle(self, unit: str, claim: Claim | None = None) -> int:
+        """What lenders do not use of their own, less what is borrowed already; with a claim, if that started. Negative when
+        lenders have taken more back than borrowers have returned."""
+        idle = 0
+        for share in self.shares.values():
+            used = self.uses[share.name, unit]
+            if claim is not None and claim.share == share.name:
+                used = self.with_claim(claim, unit)
+            left = share.own(unit) - used
+            idle += left if left < 0 or share.lends else 0
+        return idle
 
     def is_own(self, claim: Claim) -> bool:
         """Whether the claim stays within its share's own capacity."""
-        return self.used(claim.unit)[claim.share] + claim.count <= self.shares[claim.share].own(claim.unit)
+        return all(self.with_claim(claim, unit) <= self.own(claim, unit) for unit in claim.counts)
 
-    def within_borrow_limit(self, claim: Claim) -> bool:
-        most = self.shares[claim.share].most(claim.unit)
-        return most is None or self.used(claim.unit)[claim.share] + claim.count <= most
+    def above_borrow_limit(self, claim: Claim) -> str | None:
+        """The first unit of which the claim's share would use more than it may, or None."""
+        share = self.shares[claim.share]
+        for unit in claim.counts:
+            most = share.most(unit)
+            if most is not None and self.with_claim(claim, unit) > most:
+                return unit
+        return None
 
     def may_start(self, claim: Claim) -> bool:
-        """Whether the shares, the service environment and the machines all have room."""
-        if self.free.get(claim.unit, 0) < claim.count or self._places(claim) is None:
+        """Whether the shares and the machines have room."""
+        if self.rooms.find(claim.wanted) is None:
             return False
         if self.is_own(claim):
             return True
-        return self.within_borrow_limit(claim) and self._with(claim).idle(claim.unit) >= 0
+        return self.above_borrow_limit(claim) is None and all(self.idle(unit, claim) >= 0 for unit in claim.counts)
 
-    def _with(self, claim: Claim) -> Ledger:
-        return Ledger(
-            shares=self.shares, free=self.free, rooms=self.rooms, running={**self.running, claim.job_id: claim}
-        )
-
-    def _places(self, claim: Claim) -> tuple[str, ...] | None:
-        places: list[str] = []
-        for machine, room in self.rooms.items():
-            while len(places) < claim.count and claim.each.fits(room):
-                places.append(machine)
-                room -= claim.each
-        return tuple(places) if len(places) == claim.count else None
+    def note(self, claim: Claim) -> None:
+        """The job runs, and `rooms` know that."""
+        self.running[claim.job_id] = claim
+        for unit, count in claim.counts.items():
+            self.uses[claim.share, unit] += count
 
     def add(self, claim: Claim) -> None:
-        """The job runs: where it does, or where there is room."""
-        machines = claim.machines or self._places(claim) or ()
-        self.running[claim.job_id] = msgspec.structs.replace(claim, machines=machines)
-        self.free[claim.unit] = self.free.get(claim.unit, 0) - claim.count
-        for machine in machines:
-            self.rooms[machine] -= claim.each
+        """The job has started: where it says, or where there is room."""
+        slots = claim.slots or self.rooms.find(claim.wanted) or ()
+        self.note(msgspec.structs.replace(claim, slots=slots))
+        self.rooms.take(claim.wanted, slots)
 
     def remove(self, job_id: str) -> None:
         """The job no longer runs."""
         claim = self.running.pop(job_id)
-        self.free[claim.unit] = self.free.get(claim.unit, 0) + claim.count
-        for machine in claim.machines:
-            self.rooms[machine] += claim.each
+        for unit, count in claim.counts.items():
+            self.uses[claim.share, unit] -= count
+        self.rooms.give(claim.wanted, claim.slots)
 
 
-def too_large(shares: Mapping[str, Share], claim: Claim) -> str | None:
-    """AWS's sentence for a job that its share could never run, or None."""
-    share, unit = shares[claim.share], claim.unit
-    if claim.count <= share.own(unit):
-        return None
-    if not share.borrows:
-        return ABOVE_LIMITS
-    most = share.most(unit)
-    if most is not None and claim.count > most:
-        return ABOVE_BORROWING
-    return ABOVE_LENDING if claim.count > share.own(unit) + lendable(shares, share.name, unit) else None
+def too_large(shares: Mapping[str, Share], claim: Claim) -> tuple[str, str] | None:
+    """AWS's sentence for a job that its share could never run, and the first unit of which it needs too much; or None."""
+    share = shares[claim.share]
+    for unit, count in claim.counts.items():
+        if count <= share.own(unit):
+            continue
+        if not share.borrows:
+            return ABOVE_LIMITS, unit
+        most = share.most(unit)
+        if most is not None and count > most:
+            return ABOVE_BORROWING, unit
+        if count > share.own(unit) + lendable(shares, share.name, unit):
+            return ABOVE_LENDING, unit
+    return None
 
 
 def lendable(shares: Mapping[str, Share], borrower: str, unit: str) -> int:
@@ -165,35 +169,46 @@ def lendable(shares: Mapping[str, Share], borrower: str, unit: str) -> int:
 
 def next_to_start(ledger: Ledger, heads: Iterable[Claim]) -> Claim | None:
     """Which of the shares' heads, in the order of their submission, starts: what stays within its share's own capacity before
-    what borrows. Nobody borrows what somebody waits for who owns it, or who came before."""
+    what borrows. Nobody borrows of a unit what somebody waits for who owns it, or who came before."""
     awaited: set[str] = set()
-    heads = list(heads)
+    borrowers: list[Claim] = []
     for claim in heads:
-        if ledger.is_own(claim):
-            if ledger.may_start(claim):
-                return claim
-            awaited.add(claim.unit)
-    for claim in heads:
-        if claim.unit in awaited or ledger.is_own(claim) or not ledger.within_borrow_limit(claim):
+        if not ledger.is_own(claim):
+            borrowers.append(claim)
+        elif ledger.may_start(claim):
+            return claim
+        else:
+            awaited.update(claim.counts)
+    for claim in borrowers:
+        if awaited.intersection(claim.counts) or ledger.above_borrow_limit(claim) is not None:
             continue
         if ledger.may_start(claim):
             return claim
-        awaited.add(claim.unit)
+        awaited.update(claim.counts)
     return None
 
 
 def cross_share_victims(ledger: Ledger, claim: Claim) -> list[Claim]:
     """Who has to give back borrowed capacity so that the claim, which is within its share's own, can start. Nobody when
     that would not help."""
+    whole = {unit: sum(share.own(unit) for share in ledger.shares.values()) for unit in claim.counts}
 
     def candidates(trial: Ledger) -> list[Claim]:
-        borrowed = trial.borrowed(claim.unit)
+        part = {
+            name: max((Fraction(trial.borrowed(name, unit), whole[unit] or 1) for unit in whole), default=Fraction(0))
+            for name in trial.shares
+        }
         return sorted(
-            (each for each in trial.running.values() if each.unit == claim.unit and borrowed[each.share]),
-            key=lambda each: (-borrowed[each.share], each.priority, -each.begun[0], -each.begun[1]),
+            (each for each in trial.running.values() if _gives_back(trial, each, claim)),
+            key=lambda each: (-part[each.share], each.priority, -each.begun[0], -each.begun[1]),
         )
 
     return _victims(ledger, claim, candidates)
+
+
+def _gives_back(ledger: Ledger, running: Claim, claim: Claim) -> bool:
+    """Whether it uses something that the claim needs, and of which its share borrows."""
+    return any(unit in running.counts and ledger.borrowed(running.share, unit) for unit in claim.counts)
 
 
 def in_share_victims(ledger: Ledger, claim: Claim) -> list[Claim]:
@@ -204,7 +219,9 @@ def in_share_victims(ledger: Ledger, claim: Claim) -> list[Claim]:
             (
                 each
                 for each in trial.running.values()
-                if each.unit == claim.unit and each.share == claim.share and each.priority < claim.priority
+                if each.share == claim.share
+                and each.priority < claim.priority
+                and any(unit in each.counts for unit in claim.counts)
             ),
             key=lambda each: (each.priority, -each.begun[0], -each.begun[1]),
         )
