@@ -326,6 +326,32 @@ def test_a_shorter_window_forgets_at_once() -> None:
 
 # A restart
 
+
+def test_what_is_learnt_says_until_when_shares_were_active() -> None:
+    fair_share = shares_of(policy())
+    now = NOON + WINDOW
+    ends = {"A": [50, 100, 70], "B": [0, -1], "C": [1]}
+    runs = [Run(share, None, NOON + at, 0) for share, some in ends.items() for at in some]
+    fair_share.learn(runs, now)
+    assert list(fair_share.accounts) == ["A", "C"]
+    fair_share.move(now + 99)
+    assert list(fair_share.accounts) == ["A"]
+    fair_share.move(now + 100)
+    assert not fair_share.accounts
+
+
+def test_a_job_whose_attempt_ended_later_than_itself_by_another_clock() -> None:
+    fair_share = shares_of(policy(), "A")
+    fair_share.placed("A", VCPU)
+    fair_share.ran("A", NOON, VCPU)
+    fair_share.ended("A", NOON + 100, VCPU, ran=True)
+    fair_share.left("A", NOON + 90)
+    fair_share.move(NOON + 99 + WINDOW)
+    assert list(fair_share.accounts) == ["A"]
+    fair_share.move(NOON + 100 + WINDOW)
+    assert not fair_share.accounts
+
+
 LIVES = st.lists(
     st.tuples(
         st.sampled_from(["A", "B", "UserC1", "UserC2"]),

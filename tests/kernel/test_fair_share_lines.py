@@ -232,6 +232,25 @@ def test_an_array_behind_a_child_that_is_tried_again() -> None:
     assert next(fair_share_lines.in_order(board.lines, NOON)).job is again
 
 
+def test_a_child_with_a_record_does_not_wait_as_a_part_of_its_array() -> None:
+    board = Board()
+    array = board.submit("A", array=3)
+    arrays.child_of(array, 1, 0)
+    assert board.order() == ["A1:0", "A1:2"]
+
+
+def test_children_that_become_ready_one_by_one() -> None:
+    board = Board()
+    array = board.submit("A", array=5)
+    assert array.array is not None
+    array.array.states[:] = bytes([Status.PENDING]) * 5
+    array.array.ready = []
+    for index in (3, 1, 4):
+        arrays.make_ready(array.array, index, NOON)
+    assert board.order() == ["A1:1", "A1:3", "A1:4"]
+    assert board.drain() == ["A1:1", "A1:3", "A1:4"]
+
+
 def test_service_jobs_count_by_their_instances() -> None:
     service = ServiceRequest(instance_type="ml.m5.large", instance_count=3, training_name="t", max_runtime=60)
     assert fair_share_lines.amount(Resources(2000, 8192), service) == 3000

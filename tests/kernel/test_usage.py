@@ -171,3 +171,10 @@ def test_what_has_left_the_window_takes_no_memory() -> None:
     assert usage.vcpu_seconds(NOON + 39_999) == pytest.approx(0.25, rel=0.01)
     usage.value(NOON + 50_000)
     assert (len(usage.times), usage.amount, usage.moment, usage.second_moment) == (usage.first, 0, 0, 0)
+
+
+def test_what_happens_in_one_millisecond_is_one_point() -> None:
+    usage = Usage(window=WINDOW)
+    for at in (NOON, NOON + 1, NOON, NOON + 1, NOON):
+        usage.started(at, VCPU)
+    assert list(zip(usage.times, usage.amounts, strict=True)) == [(NOON, -3 * VCPU), (NOON + 1, -2 * VCPU)]

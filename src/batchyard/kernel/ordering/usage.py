@@ -79,11 +79,10 @@ class Usage(msgspec.Struct, kw_only=True):
         self._move(now)
         points = dict(zip(self.times[self.first :], self.amounts[self.first :], strict=True))
         for began, ended, milli_vcpus in intervals:
-            if began > self.horizon:
-                points[began] = points.get(began, 0) - milli_vcpus
+            points[began] = points.get(began, 0) - milli_vcpus
             if ended is None:
                 self.running += milli_vcpus
-            elif ended > self.horizon:
+            else:
                 points[ended] = points.get(ended, 0) + milli_vcpus
         self.times, self.amounts, self.first = _integers(), _integers(), 0
         self.amount = self.moment = self.second_moment = 0
