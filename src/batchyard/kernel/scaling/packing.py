@@ -17,8 +17,9 @@ from batchyard.kernel.scaling.shelf import times_in
 from batchyard.kernel.scaling.strategies import Offer
 
 GOOD_ENOUGH = 0.95
-"""A type is looked at only when it could beat the best so far by more than this. Larger types come first, so that this is
-also how much worse a larger instance may be than several smaller ones."""
+"""A type is looked at only when it could beat the best so far by more than this. As the larger of equally promising types come
+first, this is also how much dearer one large instance may be than several small ones."""
+EQUAL = 1e-6
 LEAST_WORTH = 1e-9
 """Of jobs that ask for nothing, or for what has no price."""
 
@@ -117,14 +118,24 @@ def best_pattern(
     hopes = _hopes(work, head, offers, prices, prices.of(total), alone=alone)
     best: Pattern | None = None
     for hope, offer in hopes:
+        if best is not None and not _worth_a_look(hope, offer, best):
+            continue
         for held in _fillings(work, head, offer, companions, total):
-            if best is not None and hope >= best.score * GOOD_ENOUGH:
-                return best
             score = _score(work, head, offer, held, prices, alone=alone)
-            if best is None or score < best.score:
+            if best is None or score < best.score - EQUAL or (score < best.score + EQUAL and _larger(offer, best)):
                 best = Pattern(offer, held, score)
+            if best.offer is offer and hope >= best.score * GOOD_ENOUGH:
+                break
     assert best is not None
     return best
+
+
+def _worth_a_look(hope: float, offer: Offer, best: Pattern) -> bool:
+    return hope < best.score * GOOD_ENOUGH or (hope < best.score + EQUAL and _larger(offer, best))
+
+
+def _larger(offer: Offer, best: Pattern) -> bool:
+    return offer.vcpus > best.offer.vcpus
 
 
 def _hopes(
