@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchyard.kernel import arrays
-from batchyard.kernel.ordering import fair_share_lines
+from batchyard.kernel.ordering import fair_share_lines, fifo
 from batchyard.kernel.ordering.fair_share import FairShare, policy_from
-from batchyard.kernel.ordering.fair_share_lines import Lines, Turn
+from batchyard.kernel.ordering.fair_share_lines import Lines, ShareLine, Turn
 from batchyard.kernel.records import Job, JobQueue, Resources, ServiceRequest, Status
 from batchyard.shapes import batch as shapes
 
@@ -62,10 +62,13 @@ class Board:
         self.wait(job)
         return job
 
-    def wait(self, job: Job, rank: int = 1) -> None:
+    def wait(self, job: Job) -> None:
         if job.array is not None:
             job.array.queued = True
-        fair_share_lines.enqueue(self.lines, rank, job)
+        heappush(self.line(job.share or "").waiting, (*fifo.place_in_share(job), job))
+
+    def line(self, share: str) -> ShareLine:
+        return self.lines.of(share)
 
     def start(self, job: Job, now: int = NOON) -> str:
         """Places the job, or the next child of the array. Returns its name."""
@@ -77,7 +80,7 @@ class Board:
             arrays.set_status(job.array, index, Status.STARTING, now)
         started.status = Status.STARTING
         self.lines.fair_share.placed(job.share or "", fair_share_lines.amount(job.resources, job.service))
-        fair_share_lines.take(self.lines, job)
+        fair_share_lines.take(self.line(job.share or ""))
         return started.id
 
     def end(self, job: Job, now: int = NOON) -> None:
@@ -105,9 +108,10 @@ def test_the_highest_priority_first_then_retried_then_by_submission() -> None:
     for priority in (None, 5, 9999, 0, 5):
         board.submit("A", priority=priority)
     again = board.submit("A", priority=5)
-    fair_share_lines.remove(board.lines, again)
-    board.wait(again, rank=0)
-    assert [job.name for job in fair_share_lines.in_line(board.lines, "A")] == ["A3", "A6", "A2", "A5", "A1", "A4"]
+    fair_share_lines.remove(board.line("A"), again)
+    again.attempts = [shapes.AttemptDetail()]
+    board.wait(again)
+    assert [job.name for job in fair_share_lines.in_line(board.line("A"))] == ["A3", "A6", "A2", "A5", "A1", "A4"]
     assert board.drain() == ["A3", "A6", "A2", "A5", "A1", "A4"]
 
 
@@ -124,31 +128,17 @@ def test_what_no_longer_waits_is_dropped_on_the_way() -> None:
     board.end(first)
     board.end(second)
     assert fair_share_lines.head(board.lines, "A") is third
-    assert len(board.lines.waiting["A"]) == 1
+    assert len(board.line("A").waiting) == 1
     board.end(third)
     assert fair_share_lines.head(board.lines, "A") is None
-    assert board.lines.waiting == {}
-
-
-def test_the_sweep_drops_all_that_no_longer_waits() -> None:
-    board = Board()
-    jobs = [board.submit("A") for _ in range(10)]
-    array = board.submit("B", array=2)
-    for job in jobs[:9]:
-        board.end(job)
-    assert array.array is not None
-    for index in range(2):
-        arrays.set_status(array.array, index, Status.FAILED, NOON)
-    fair_share_lines.sweep(board.lines)
-    assert {share: [entry[3] for entry in line] for share, line in board.lines.waiting.items()} == {"A": [jobs[9]]}
-    assert not array.array.queued
+    assert board.lines.shares == {}
 
 
 def test_a_job_is_taken_out_of_its_line_wherever_it_stands() -> None:
     board = Board()
     jobs = [board.submit("A", priority=priority) for priority in (1, 2, 3, 4, 5)]
-    assert fair_share_lines.remove(board.lines, jobs[2])
-    assert not fair_share_lines.remove(board.lines, jobs[2])
+    assert fair_share_lines.remove(board.line("A"), jobs[2])
+    assert not fair_share_lines.remove(board.line("A"), jobs[2])
     assert board.drain() == ["A5", "A4", "A2", "A1"]
 
 
@@ -203,7 +193,7 @@ def test_a_head_that_is_set_aside_makes_room_for_the_next() -> None:
     for job in fair_share_lines.candidates(board.lines, NOON):
         asked.append(job.name)
         if job.name == "A1":
-            fair_share_lines.set_aside(board.lines, job)
+            fair_share_lines.drop_head(board.line("A"))
     assert asked == ["A1", "A2", "B1"]
 
 
@@ -216,7 +206,7 @@ def test_children_of_an_array_take_turns_with_other_shares() -> None:
     assert board.drain() == ["A1:0", "B1", "A1:1", "B2", "A1:2"]
     assert array.array is not None
     assert not array.array.queued
-    assert board.lines.waiting == {}
+    assert board.lines.shares == {}
 
 
 def test_an_array_behind_a_child_that_is_tried_again() -> None:
@@ -227,7 +217,7 @@ def test_an_array_behind_a_child_that_is_tried_again() -> None:
     again = array.array.children[0]
     again.status = Status.RUNNABLE
     arrays.set_status(array.array, 0, Status.RUNNABLE, NOON)
-    board.wait(again, rank=0)
+    board.wait(again)
     assert board.order() == ["A1", "A1:1", "A1:2"]
     assert next(fair_share_lines.in_order(board.lines, NOON)).job is again
 
@@ -326,9 +316,23 @@ def test_who_waits_elsewhere_keeps_a_place_in_the_order(
     shown = board.order()
     aside = [job for job in board.jobs.values() if data.draw(st.booleans())]
     for job in aside:
-        fair_share_lines.remove(board.lines, job)
-    order = fair_share_lines.in_order(board.lines, NOON, [(1, job) for job in aside])
+        fair_share_lines.remove(board.line(job.share or ""), job)
+    order = fair_share_lines.in_order(board.lines, NOON, aside)
     assert list(map(name_of, order)) == shown
+
+
+def test_who_lacks_a_consumable_resource_keeps_a_place_in_the_order() -> None:
+    board = Board()
+    for share in "AABA":
+        board.submit(share)
+    line = board.line("A")
+    line.lines["licence"] = [heappop(line.waiting)]
+    assert board.order() == ["A1", "B1", "A2", "A3"]
+    assert fair_share_lines.jobs_ahead(board.lines, board.jobs["A1"], NOON) == 0
+    assert board.drain() == ["A2", "B1", "A3"]
+    assert fair_share_lines.standings(board.lines, NOON)[1].waiting == 1
+    assert board.order() == ["A1"]
+    assert list(board.lines.shares) == ["A"]
 
 
 def test_the_order_looks_no_further_than_is_asked_for() -> None:
@@ -336,10 +340,8 @@ def test_the_order_looks_no_further_than_is_asked_for() -> None:
     board.submit("A", array=1000)
     for number in range(3000):
         board.submit(f"share{number % 7}")
-    children = iter(board.lines.waiting["share0"][1:])
-    assert len(board.order(100)) == 100
-    later = list(children)[50:]
-    for *_, job in later:
+        assert len(board.order(100)) == 100
+    for *_, job in board.line("share0").waiting[50:]:
         del job.resources  # whoever looks at it fails
     assert len(board.order(100)) == 100
 
@@ -414,7 +416,7 @@ class Contention:
 
     def _place(self, now: int) -> None:
         for share, demand in self.demands.items():
-            if demand.since <= now and share not in self.board.lines.waiting:
+            if demand.since <= now and share not in self.board.lines.shares:
                 self._submit(share, now)
         for job in fair_share_lines.candidates(self.board.lines, NOON + now * SECOND):
             if job.resources.milli_vcpus > self.free:

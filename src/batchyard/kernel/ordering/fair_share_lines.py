@@ -4,12 +4,12 @@ In a line: the highest scheduling priority first; among equals those that are tr
 "Fair-share scheduling policies"; priorities never count across shares). Which line is next follows from the shares' claims
 (`fair_share.py`). A head that cannot start blocks those behind it, but no other share.
 
-An array stands in its line once, for all of its children that wait.
+An array stands in its line once, for all of its children that wait. Jobs are put in line by `fifo.enqueue`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heappush, merge
 from itertools import islice, takewhile
 from typing import NamedTuple
@@ -17,19 +17,33 @@ from typing import NamedTuple
 import msgspec
 
 from batchyard.kernel.arrays import next_ready
+from batchyard.kernel.ordering import fifo
 from batchyard.kernel.ordering.fair_share import FairShare
 from batchyard.kernel.records import Job, Resources, ServiceRequest, Status
 
 Entry = tuple[int, int, int, Job]
-"""Negative priority, rank (as in `fifo.place`), seq, job."""
+"""Negative priority, rank, seq (`fifo.place_in_share`), and the job."""
+
+
+class ShareLine(msgspec.Struct, kw_only=True):
+    """Those who wait in one share."""
+
+    waiting: list[Entry] = []
+    """A heap."""
+    lines: dict[str, list[Entry]] = {}
+    """As `JobQueue.lines`, of the jobs of this share: those that lack a consumable resource."""
 
 
 class Lines(msgspec.Struct, kw_only=True):
     """What waits in one queue, and the account of its shares."""
 
     fair_share: FairShare
-    waiting: dict[str, list[Entry]] = {}
-    """Heaps, by share identifier; one that has become empty is dropped."""
+    shares: dict[str, ShareLine] = {}
+    """By share identifier."""
+
+    def of(self, share: str) -> ShareLine:
+        """The line of a share; one that has become empty is dropped by `head`, and comes back here."""
+        return self.shares.setdefault(share, ShareLine())
 
 
 class Turn(NamedTuple):
@@ -64,72 +78,56 @@ def amount(resources: Resources, service: ServiceRequest | None) -> int:
     return 1000 * service.instance_count if service is not None else resources.milli_vcpus
 
 
-def enqueue(lines: Lines, rank: int, job: Job) -> None:
-    """Puts a RUNNABLE job, or an array with children that are ready, in its place. `rank`: as in `fifo.place`."""
-    heappush(lines.waiting.setdefault(job.share or "", []), (-(job.priority or 0), rank, job.seq, job))
-
-
 def head(lines: Lines, share: str) -> Job | None:
     """The job, or the array, whose turn it is in its share. Entries that no longer wait are dropped on the way."""
-    line = lines.waiting.get(share)
-    while line:
-        job = line[0][3]
-        if _waits(job):
+    line = lines.shares.get(share)
+    if line is None:
+        return None
+    while line.waiting:
+        job = line.waiting[0][3]
+        if fifo.waits(job):
             return job
-        _forget(heappop(line)[3])
-    lines.waiting.pop(share, None)
+        drop_head(line)
+    if not line.lines:
+        del lines.shares[share]
     return None
 
 
-def take(lines: Lines, job: Job) -> None:
-    """The head of its line, which is this job, has started, or a child of this array: removes it, or keeps an array with more
-    children ready."""
-    entry = lines.waiting[job.share or ""][0]
-    assert entry[3] is job
+def take(line: ShareLine) -> None:
+    """The head has started: removes it, or keeps it when it is an array with more children ready."""
+    job = line.waiting[0][3]
     if job.array is None or next_ready(job.array) is None:
-        _forget(heappop(lines.waiting[job.share or ""])[3])
+        drop_head(line)
 
 
-def set_aside(lines: Lines, job: Job) -> None:
-    """Removes the head of its line, which is this job, though it waits."""
-    popped = heappop(lines.waiting[job.share or ""])[3]
-    assert popped is job
-    _forget(job)
+def drop_head(line: ShareLine) -> None:
+    """Removes the head, whatever it is."""
+    fifo.forget(heappop(line.waiting)[3])
 
 
-def remove(lines: Lines, job: Job) -> bool:
-    """Takes a job out of its line, wherever it stands: O(n). Returns whether it stood there."""
-    line = lines.waiting.get(job.share or "", [])
-    left = [entry for entry in line if entry[3] is not job]
-    if len(left) == len(line):
-        return False
-    line[:] = left
-    heapify(line)
-    _forget(job)
-    return True
-
-
-def sweep(lines: Lines) -> None:
-    """Drops all entries that no longer wait."""
-    for share, line in list(lines.waiting.items()):
-        for entry in line:
-            if not _waits(entry[3]):
-                _forget(entry[3])
-        line[:] = [entry for entry in line if _waits(entry[3])]
-        heapify(line)
-        if not line:
-            del lines.waiting[share]
+def remove(line: ShareLine, job: Job) -> bool:
+    """Takes a job or an array out of the line, wherever it stands: O(n). Returns whether it stood there."""
+    left = [entry for entry in line.waiting if entry[3] is not job]
+    found = len(left) < len(line.waiting)
+    if found:
+        line.waiting[:] = left
+        heapify(line.waiting)
+        fifo.forget(job)
+    return found
 
 
 def candidates(lines: Lines, now: int) -> Iterator[Job]:
     """The heads of the lines, the share with the smallest claim first. Whoever asks starts the job (`FairShare.placed`, then
-    `take`), sets it aside, or leaves it where it is; then the share's next head has its turn according to what the share
-    has by then. A share whose head was left where it is, is not looked at again. One round costs O(shares), each start O(log
-    shares)."""
+    `take`), moves it elsewhere (`drop_head`), or leaves it where it is; then the share's next head has its turn according
+    to what the share has by then. A share whose head was left where it is, is not looked at again. One round costs
+    O(shares), each start O(log shares).
+
+    Who leaves a head where it is because it does not fit, and then starts those of other shares in what room there is,
+    keeps large jobs waiting for ever. Room for the first that does not fit has to be kept."""
     fair_share = lines.fair_share
     fair_share.move(now)
     claims: list[tuple[int, int, str, Job]] = []
-    for share in list(lines.waiting):
+    for share in list(lines.shares):
         job = head(lines, share)
         if job is not None:
             claims.append((fair_share.claim(share, now), job.seq, share, job))
@@ -144,15 +142,14 @@ def candidates(lines: Lines, now: int) -> Iterator[Job]:
             heappush(claims, (fair_share.claim(share, now), following.seq, share, following))
 
 
-def in_order(lines: Lines, now: int, aside: Iterable[tuple[int, Job]] = ()) -> Iterator[Turn]:
+def in_order(lines: Lines, now: int, aside: Iterable[Job] = ()) -> Iterator[Turn]:
     """All that wait, in the order in which they would start if there were room now for one after another. Costs no more than
-    what is asked for, and O(shares). `aside`: rank and job of those that wait elsewhere, who keep their place in it."""
+    what is asked for, and O(shares). Those that lack a consumable resource, and those that were set `aside`, keep their
+    place in it."""
     lines.fair_share.move(now)
-    elsewhere: dict[str, list[Entry]] = {}
-    for rank, job in aside:
-        elsewhere.setdefault(job.share or "", []).append((-(job.priority or 0), rank, job.seq, job))
-    shares = dict.fromkeys([*lines.waiting, *elsewhere])
-    for place in merge(*(_places(lines, share, now, elsewhere.get(share, ())) for share in shares)):
+    elsewhere = _by_share(aside)
+    shares = dict.fromkeys([*lines.shares, *elsewhere])
+    for place in merge(*(_places(lines, share, now, *_heaps(lines, share, elsewhere)) for share in shares)):
         yield place.turn
 
 
@@ -160,43 +157,65 @@ def jobs_ahead(lines: Lines, job: Job, now: int, at_most: int = 10_000) -> int:
     """How many waiting jobs of all shares (array children one by one) come before this one, or before the first waiting child
     of this array. Not counted beyond `at_most`, which limits the cost."""
     lines.fair_share.move(now)
-    mine = next(
-        (place for place in islice(_places(lines, job.share or "", now), at_most) if place.turn.job is job), None
-    )
+    line = lines.shares.get(job.share or "")
+    if line is None or not fifo.waits(job) or all(entry[3] is not job for entry in line.waiting):
+        return 0
+    of_mine = islice(_places(lines, job.share or "", now, line.waiting), at_most)
+    mine = next((place for place in of_mine if place.turn.job is job), None)
     if mine is None:
-        stands_there = any(entry[3] is job for entry in lines.waiting.get(job.share or "", ())) and _waits(job)
-        return at_most if stands_there else 0
+        return at_most
     before = (
-        place for share in lines.waiting for place in takewhile(lambda place: place < mine, _places(lines, share, now))
+        place
+        for share, other in lines.shares.items()
+        for place in takewhile(lambda place: place < mine, _places(lines, share, now, other.waiting))
     )
     return sum(1 for _ in islice(before, at_most))
 
 
-def in_line(lines: Lines, share: str) -> Iterator[Job]:
-    """The jobs and arrays of one share that wait, in the order of their turn, looking no further than is asked for."""
-    return (entry[3] for entry in _from_the_first(lines.waiting.get(share, [])) if _waits(entry[3]))
+def in_line(line: ShareLine) -> Iterator[Job]:
+    """The jobs and arrays of one share that wait for their turn, in its order, looking no further than is asked for."""
+    return (entry[3] for entry in fifo.in_order(line.waiting) if fifo.waits(entry[3]))
 
 
-def standings(lines: Lines, now: int) -> list[Standing]:
-    """All active shares, the one with the smallest claim first. O(n) in what waits."""
+def standings(lines: Lines, now: int, aside: Iterable[Job] = ()) -> list[Standing]:
+    """All active shares, the one with the smallest claim first. `aside` as in `in_order`. O(n) in what waits."""
     fair_share = lines.fair_share
     fair_share.move(now)
     entitlements = fair_share.entitlements()
     usages = {share: account.usage.vcpu_seconds(now) for share, account in fair_share.accounts.items()}
     total = sum(usages.values())
-    return [
-        Standing(
-            share=share,
-            usage=usages[share] / 3600,
-            weight=fair_share.weight(share) / 1_000_000,
-            entitlement=entitlements[share],
-            part=usages[share] / total if total else 0.0,
-            in_flight=fair_share.accounts[share].in_flight,
-            waiting=sum(_count(entry[3]) for entry in lines.waiting.get(share, ()) if _waits(entry[3])),
-            next=next((place.turn for place in _places(lines, share, now)), None),
+    elsewhere = _by_share(aside)
+    standings = []
+    for share in sorted(usages, key=lambda share: (fair_share.claim(share, now), share)):
+        line = lines.shares.get(share) or ShareLine()
+        waiting = (entry[3] for heap in _heaps(lines, share, elsewhere) for entry in heap)
+        standings.append(
+            Standing(
+                share=share,
+                usage=usages[share] / 3600,
+                weight=fair_share.weight(share) / 1_000_000,
+                entitlement=entitlements[share],
+                part=usages[share] / total if total else 0.0,
+                in_flight=fair_share.accounts[share].in_flight,
+                waiting=sum(fifo.weight(job) for job in waiting if fifo.waits(job)),
+                next=next((place.turn for place in _places(lines, share, now, line.waiting)), None),
+            )
         )
-        for share in sorted(usages, key=lambda share: (fair_share.claim(share, now), share))
-    ]
+    return standings
+
+
+def _by_share(jobs: Iterable[Job]) -> dict[str, list[Entry]]:
+    """A heap for each share."""
+    heaps: dict[str, list[Entry]] = {}
+    for job in jobs:
+        heappush(heaps.setdefault(job.share or "", []), (*fifo.place_in_share(job), job))
+    return heaps
+
+
+def _heaps(lines: Lines, share: str, elsewhere: dict[str, list[Entry]]) -> list[list[Entry]]:
+    """All the heaps in which jobs of a share wait."""
+    line = lines.shares.get(share) or ShareLine()
+    return [line.waiting, *line.lines.values(), elsewhere.get(share, [])]
 
 
 class _Place(NamedTuple):
@@ -208,10 +227,10 @@ class _Place(NamedTuple):
     turn: Turn
 
 
-def _places(lines: Lines, share: str, now: int, aside: Iterable[Entry] = ()) -> Iterator[_Place]:
-    """The places of all that wait in one share, as they would start one after another."""
+def _places(lines: Lines, share: str, now: int, *heaps: list[Entry]) -> Iterator[_Place]:
+    """The places of those in these heaps, all of one share, as they would start one after another."""
     claim = lines.fair_share.claim(share, now)
-    for _, _, seq, job in merge(_from_the_first(lines.waiting.get(share, [])), sorted(aside)):
+    for _, _, seq, job in merge(*map(fifo.in_order, heaps)):
         charge = lines.fair_share.charge(share, amount(job.resources, job.service))
         for turn in _turns(job):
             yield _Place(claim, seq, turn.child or 0, turn)
@@ -222,40 +241,9 @@ def _turns(job: Job) -> Iterator[Turn]:
     """The job if it waits, or the children of the array that are ready."""
     array = job.array
     if array is None:
-        if _waits(job):
+        if fifo.waits(job):
             yield Turn(job)
         return
     for index in sorted(array.ready) if array.ready is not None else range(array.next_index, array.size):
         if array.states[index] == Status.RUNNABLE and index not in array.children:
             yield Turn(job, index)
-
-
-def _count(job: Job) -> int:
-    if job.array is None:
-        return 1
-    with_record = sum(child.status is Status.RUNNABLE for child in job.array.children.values())
-    return job.array.counts[Status.RUNNABLE] - with_record
-
-
-def _from_the_first(heap: Sequence[Entry]) -> Iterator[Entry]:
-    """The entries of a heap in order, looking no further than is asked for."""
-    following = [(heap[0], 0)] if heap else []
-    while following:
-        entry, index = heappop(following)
-        yield entry
-        for child in (2 * index + 1, 2 * index + 2):
-            if child < len(heap):
-                heappush(following, (heap[child], child))
-
-
-def _forget(job: Job) -> None:
-    """The job's entry is gone."""
-    if job.array is not None:
-        job.array.queued = False
-
-
-def _waits(job: Job) -> bool:
-    """Whether an entry still stands for something that waits."""
-    if job.array is not None:
-        return next_ready(job.array) is not None
-    return job.status is Status.RUNNABLE
