@@ -46,6 +46,7 @@ class ServerProcess:
         self.settings: dict[str, object] = {
             "runtime": "process",
             "overcommit": 4,
+            "capacity": "slices",
             "port": 0,
             "check_invariants": True,
             "log_level": "warning",

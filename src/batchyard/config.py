@@ -13,6 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 PREFIX = "BATCHYARD_"
+LONGEST_SECONDS = 86_400
 _REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}\Z")
 
 
@@ -30,6 +31,21 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     runtime: Literal["auto", "docker", "process"] = "auto"
     overcommit: float = 1.0
     """How many times the machine's cores and memory are offered: above 1, a laptop poses as a fleet."""
+    capacity: Literal["instances", "slices"] = "instances"
+    """What EC2 and SPOT compute environments run their jobs on, unless their tag `batchyard:capacity` says otherwise: instances
+    of EC2 types that are launched out of this machine, or a slice of it for each job."""
+    boot_seconds: float = 0.0
+    """From the launch of an instance until it runs: for tests of what waits."""
+    idle_seconds: float = 60.0
+    """For how long an instance is kept that has nothing to do."""
+    launch_failure_rate: float = 0.0
+    """The part of launches that have insufficient capacity, from 0 to 1: for tests."""
+    spot_interruptions_an_hour: float = 0.0
+    """How often a Spot instance is reclaimed, on average: for tests."""
+    spot_notice_seconds: float = 120.0
+    """Between the notice and the end of a Spot instance."""
+    seed: int = 0
+    """Of what is left to chance: launches that fail, Spot instances that are reclaimed."""
     auth: Literal["sigv4", "none"] = "sigv4"
     ready_file: Path | None = None
     region: str | None = None
@@ -98,6 +114,11 @@ def _checked(config: Config) -> Config:
         raise ConfigError(f"port must be between 0 and 65535, got {config.port}")
     if not 0 < config.overcommit <= 10_000:
         raise ConfigError(f"overcommit must be above 0 and at most 10000, got {config.overcommit:g}")
+    for name in ("boot_seconds", "idle_seconds", "spot_interruptions_an_hour", "spot_notice_seconds"):
+        if not 0 <= getattr(config, name) <= LONGEST_SECONDS:
+            raise ConfigError(f"{name} must be between 0 and {LONGEST_SECONDS}, got {getattr(config, name):g}")
+    if not 0 <= config.launch_failure_rate <= 1:
+        raise ConfigError(f"launch_failure_rate must be between 0 and 1, got {config.launch_failure_rate:g}")
     if config.auth == "none" and not _is_loopback(config.host):
         raise ConfigError(
             f"auth none is only for loopback addresses: anybody who reaches {config.host} could run commands on this"

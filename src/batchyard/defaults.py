@@ -7,6 +7,7 @@ from uuid import uuid4
 from batchyard.control import ControlLoop
 from batchyard.kernel import commands
 from batchyard.kernel.kernel import Kernel
+from batchyard.kernel.placement import CAPACITY_TAG, Capacity
 from batchyard.shapes import batch as shapes
 
 NAME = "default"
@@ -36,6 +37,7 @@ async def create_defaults(control: ControlLoop, vcpus: float) -> None:
             security_group_ids=[],
             allocation_strategy="BEST_FIT_PROGRESSIVE",
         ),
+        tags={CAPACITY_TAG: Capacity.SLICES.value},
     )
     if NAME not in control.kernel.state.environments:
         await control.command(commands.CreateComputeEnvironment(environment, str(uuid4())))

@@ -78,7 +78,16 @@ async def _serve(config: Config) -> None:
     installation = load_installation(store, config.region, config.account_id)
     runtime, engine = await _local_engine(config, installation)
     control = ControlLoop(
-        Settings(account=installation.account),
+        Settings(
+            account=installation.account,
+            slices=config.capacity == "slices",
+            boot_seconds=config.boot_seconds,
+            idle_seconds=config.idle_seconds,
+            launch_failure_rate=config.launch_failure_rate,
+            spot_interruptions_an_hour=config.spot_interruptions_an_hour,
+            spot_notice_seconds=config.spot_notice_seconds,
+            seed=config.seed,
+        ),
         store,
         {f"local-{runtime}": engine},
         training_root=config.data_dir.absolute() / "training",

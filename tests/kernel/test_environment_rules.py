@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from story import Story, order_of
 
+from batchyard.catalogue import load
 from batchyard.kernel.commands import (
     CreateComputeEnvironment,
     CreateJobQueue,
@@ -91,7 +92,7 @@ class TestResources:
         ],
     )
     def test_the_architecture_of_instance_types(self, types: list[str], architecture: set[str]) -> None:
-        assert architectures_of(resources(instance_types=types)) == architecture
+        assert architectures_of(resources(instance_types=types), load()) == architecture
 
     @pytest.mark.parametrize(
         ("members", "text"),

@@ -6,9 +6,7 @@ strategies", "AWS Batch on Fargate", "Amazon EC2 Graviton" (the naming of instan
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-
+from batchyard.catalogue import Catalogue, InstanceType, UnknownInstanceType
 from batchyard.kernel.refusal import Refusal
 from batchyard.shapes import batch as shapes
 
@@ -32,15 +30,12 @@ _NOT_ON_FARGATE = (
     "tags",
 )
 
-_ARM = re.compile(r"a1\b|[a-z]+[0-9]+g|default_arm64\Z")
-"""`m6g.large`, `c7gn`, `im4gn`: a `g` right after the generation is a Graviton processor."""
-
 
 def is_fargate(resources: shapes.ComputeResource | None) -> bool:
     return resources is not None and resources.type in ("FARGATE", "FARGATE_SPOT")
 
 
-def check_resources(resources: shapes.ComputeResource, *, eks: bool) -> None:
+def check_resources(resources: shapes.ComputeResource, catalogue: Catalogue, *, eks: bool) -> None:
     """Raises `Refusal` when a rule is broken."""
     if resources.max_vcpus < 0 or (resources.max_vcpus == 0 and is_fargate(resources)):
         raise Refusal(f"Resource maxvCpus must be at least 1, got {resources.max_vcpus}")
@@ -63,7 +58,7 @@ def check_resources(resources: shapes.ComputeResource, *, eks: bool) -> None:
             raise Refusal("ComputeResources.spotIamFleetRole cannot not be null or empty")
     if eks and resources.allocation_strategy in (None, "BEST_FIT"):
         raise Refusal("A compute environment on Amazon EKS needs an allocationStrategy other than BEST_FIT")
-    _check_architecture(resources)
+    _check_types(resources, catalogue)
     _check_numbers(resources)
     _check_vcpus(resources.min_vcpus or 0, resources.desired_vcpus, resources.max_vcpus)
 
@@ -82,15 +77,33 @@ def wire_name(member: str) -> str:
     return special.get(member) or first + "".join(part.capitalize() for part in rest)
 
 
-def _check_architecture(resources: shapes.ComputeResource) -> None:
-    if len(architectures_of(resources)) > 1:
+def _check_types(resources: shapes.ComputeResource, catalogue: Catalogue) -> None:
+    try:
+        types = catalogue.expand(resources.instance_types or ())
+    except UnknownInstanceType as unknown:
+        raise Refusal(str(unknown)) from None
+    if len({each.architecture for each in types}) > 1:
         raise Refusal("instanceTypes must all have the same CPU architecture")
 
 
-def architectures_of(resources: shapes.ComputeResource | None) -> set[str]:
+def known_types(resources: shapes.ComputeResource | None, catalogue: Catalogue) -> list[InstanceType]:
+    """The instance types of an environment, bundles and families expanded, in the order of its list. A name that a former
+    catalogue had is left out."""
+    names = (resources.instance_types if resources else None) or ()
+    return catalogue.expand([name for name in names if _is_known(name, catalogue)])
+
+
+def _is_known(name: str, catalogue: Catalogue) -> bool:
+    try:
+        catalogue.expand([name])
+    except UnknownInstanceType:
+        return False
+    return True
+
+
+def architectures_of(resources: shapes.ComputeResource | None, catalogue: Catalogue) -> set[str]:
     """`x86_64` and `arm64`, as the instance types tell; empty where there are none."""
-    types: Iterable[str] = (resources.instance_types if resources else None) or ()
-    return {"arm64" if _ARM.match(each) else "x86_64" for each in types}
+    return {each.architecture for each in known_types(resources, catalogue)}
 
 
 def _check_numbers(resources: shapes.ComputeResource) -> None:

@@ -47,7 +47,7 @@ def create_environment(
     check_tags(request.tags)
     _check_kind(request)
     if request.compute_resources is not None:
-        check_resources(request.compute_resources, eks=request.eks_configuration is not None)
+        check_resources(request.compute_resources, state.settings.catalogue, eks=request.eks_configuration is not None)
     account = state.settings.account
     resources = request.compute_resources
     if resources is not None and not is_fargate(resources):
@@ -112,7 +112,7 @@ def update_environment(
         raise Refusal("Cannot update, resource is being modified", wrapped=False)
     changed = changed_environment(detail, request)
     if changed.compute_resources is not None:
-        check_resources(changed.compute_resources, eks=detail.eks_configuration is not None)
+        check_resources(changed.compute_resources, state.settings.catalogue, eks=detail.eks_configuration is not None)
     changed.status, changed.status_reason = "UPDATING", "ComputeEnvironment Updating"
     replaces = replaces_instances(detail, changed)
     environment.detail = changed

@@ -137,7 +137,7 @@ def _checked_order(state: State, order: list[shapes.ComputeEnvironmentOrder]) ->
         if environment.detail.status not in ("VALID", "UPDATING"):
             raise Refusal(f"Compute Environment {entry.compute_environment} is not valid", wrapped=False)
         families.add(family_of(environment))
-        architectures |= architectures_of(environment.detail.compute_resources)
+        architectures |= architectures_of(environment.detail.compute_resources, state.settings.catalogue)
         if spot_before and not _is_managed_spot(environment):
             raise Refusal(
                 "On-demand compute environments of managed instances must come before Spot ones in a job queue;"

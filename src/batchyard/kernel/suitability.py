@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from batchyard.catalogue import InstanceType
+from batchyard.kernel.compute_resources import known_types
 from batchyard.kernel.instances import capacity_of, footprint_of
 from batchyard.kernel.placement import Capacity, slices_of
 from batchyard.kernel.placement import capacity_of as capacity_kind_of
@@ -50,8 +51,8 @@ def types_of(state: State, environment: ComputeEnvironment) -> Sequence[Instance
     """The instance types that an environment may launch, bundles and families expanded, in the order of its list."""
     if environment.types is None:
         resources = environment.detail.compute_resources
-        names = (resources.instance_types if resources is not None else None) or DEFAULT_TYPES
-        environment.types = state.settings.catalogue.expand(names)
+        catalogue = state.settings.catalogue
+        environment.types = known_types(resources, catalogue) or catalogue.expand(DEFAULT_TYPES)
     return environment.types
 
 
