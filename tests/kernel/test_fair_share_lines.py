@@ -140,6 +140,10 @@ def test_a_job_is_taken_out_of_its_line_wherever_it_stands() -> None:
     assert fair_share_lines.remove(board.line("A"), jobs[2])
     assert not fair_share_lines.remove(board.line("A"), jobs[2])
     assert board.drain() == ["A5", "A4", "A2", "A1"]
+    array = board.submit("A", array=2)
+    assert array.array is not None
+    assert fair_share_lines.remove(board.line("A"), array)
+    assert not array.array.queued
 
 
 # Across shares
