@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
+import msgspec
 import pytest
-from fleet import jobs, launches, nodes, room, types_of
+from fleet import instance_type, jobs, launches, nodes, room, types_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -92,6 +93,7 @@ def test_best_fit_progressive_is_the_lowest_cost_by_usable_vcpu(
         ),
         pytest.param("c m", [jobs(10, 1, 3.5)], {"m.large": 5}, id="cheapest for all, not for one"),
         pytest.param("c m", [jobs(1, 1, 3.5)], {"c.large": 1}, id="and for one"),
+        pytest.param("c.xlarge c.4xlarge", [jobs(13, 3, 1)], {"c.4xlarge": 3}, id="the same type for what remains"),
     ],
 )
 def test_best_fit_is_one_type(types: str, demands: list[Demand], expected: dict[str, int]) -> None:
@@ -193,36 +195,30 @@ def test_spot(strategy: Strategy, interruption: dict[str, float], expected: str)
 @pytest.mark.parametrize(
     ("machine", "expected"),
     [
-        pytest.param(room(64, 512), {"c.large": 1}, id="room for 64 vCPUs of each family: the price"),
-        pytest.param(room(64, 130), {"c.large": 1}, id="64 of c"),
-        pytest.param(room(4, 512), {"c.large": 1}, id="as deep"),
+        pytest.param(room(64, 512), "r.large", id="64 vCPUs of either"),
+        pytest.param(room(64, 272), "r.large", id="34 vCPUs of r: more than half of 64"),
+        pytest.param(room(64, 256), "m.large", id="32 vCPUs of r: half as deep"),
     ],
 )
-def test_depth_is_the_room_of_machines(machine: Resources, expected: dict[str, int]) -> None:
-    found = planned("SPOT_CAPACITY_OPTIMIZED", "r.large c.large", jobs(2, 1, 1), host_rooms=[machine])
-    assert launches(found) == expected
+def test_capacity_is_the_room_of_machines(machine: Resources, expected: str) -> None:
+    strategy: Strategy = "SPOT_CAPACITY_OPTIMIZED_PRIORITIZED"
+    assert launches(planned(strategy, "r.large m.large", jobs(2, 1, 1), host_rooms=[machine])) == {expected: 1}
 
 
-def test_a_type_that_fits_half_as_often_is_not_as_deep() -> None:
-    # A machine with 64 vCPU and 256 GiB takes 32 m.large with 64 vCPU, and 16 r.large with 32.
-    shallow = {"r.large": 0.0, "m.large": 0.0}
-    found = planned(
-        "SPOT_CAPACITY_OPTIMIZED_PRIORITIZED",
-        "r.large m.large",
-        jobs(2, 1, 1),
-        host_rooms=[room(64, 256)],
-        interruption=lambda each: shallow[each.name],
-    )
-    assert launches(found) == {"m.large": 1}
+@pytest.mark.parametrize(("memory", "expected"), [(512, "r.large"), (256, "m.large"), (128, "m.large")])
+def test_half_the_depth_counts_as_a_tenth_of_the_price(memory: int, expected: str) -> None:
+    # r at 0.046 by instance, m at 0.048: 0.046 × 1.1 is 0.0506.
+    types = [msgspec.structs.replace(instance_type("r.large"), spot_price=0.046), instance_type("m.large")]
+    limits: dict[str, Any] = {"spot": True, "current_vcpus": 0, "max_vcpus": 100, "host_rooms": [room(64, memory)]}
+    assert launches(plan("SPOT_PRICE_CAPACITY_OPTIMIZED", types, [jobs(2, 1, 1)], **limits)) == {expected: 1}
 
 
-def test_spot_prices_and_on_demand_prices() -> None:
-    # On demand r costs 1⅓ of m, on Spot 1⅔.
-    three_quarters_of_a_core = jobs(8, 0.75, 4.4)
-    on_demand = planned("BEST_FIT_PROGRESSIVE", "m.8xlarge r.4xlarge", three_quarters_of_a_core, spot=False)
-    on_spot = planned("BEST_FIT_PROGRESSIVE", "m.8xlarge r.4xlarge", three_quarters_of_a_core, spot=True)
-    assert launches(on_demand) == {"r.4xlarge": 1}
-    assert launches(on_spot) == {"r.4xlarge": 1}
+@pytest.mark.parametrize(("spot", "expected"), [(False, "r.large"), (True, "m.xlarge")])
+def test_spot_prices_and_on_demand_prices(spot: bool, expected: str) -> None:
+    # On demand r.large is 0.16 and m.xlarge 0.24; on Spot, at these prices, 0.08 and 0.07.
+    types = [instance_type("r.large"), msgspec.structs.replace(instance_type("m.xlarge"), spot_price=0.07)]
+    found = plan("BEST_FIT", types, [jobs(2, 1, 6)], spot=spot, current_vcpus=0, max_vcpus=100)
+    assert launches(found) == {expected: 1}
 
 
 MAXIMUM = [
@@ -340,6 +336,7 @@ def test_types_that_no_machine_could_hold() -> None:
         pytest.param(nodes(4, 2, 2, together=4), {}, {"c.large": 4}, 0, id="an instance each, all of one type"),
         pytest.param(nodes(4, 1, 1, together=4), {"idle": [room(2, 4)] * 3}, {"c.large": 1}, 0, id="idle instances"),
         pytest.param(nodes(4, 1, 1, together=4), {"free": [room(2, 4)] * 4}, {"c.large": 4}, 0, id="no others"),
+        pytest.param(nodes(1, 1, 1, together=1), {"idle": [room(0.5, 4)]}, {"c.large": 1}, 0, id="large enough ones"),
         pytest.param(nodes(8, 2, 2, together=4), {"max_vcpus": 12}, {"c.large": 4}, 4, id="all nodes of a job or none"),
         pytest.param(nodes(4, 2, 2, together=4), {"max_vcpus": 6}, {}, 4, id="none"),
         pytest.param(nodes(2, 2, 2, together=2), {"host_rooms": [room(3, 9)]}, {}, 2, id="not on half a machine"),
@@ -351,6 +348,11 @@ def test_multi_node_jobs(
     found = planned(strategy, "c.large c.xlarge m.large", demand, **limits)
     assert launches(found) == expected
     assert sum(each.count for each in found.unmet) == unmet
+
+
+def test_an_instance_that_has_a_job_is_no_longer_idle() -> None:
+    demands = jobs(1, 1, 1), nodes(1, 0.5, 1, together=1), jobs(1, 1, 1)
+    assert launches(planned("BEST_FIT_PROGRESSIVE", "c.large", *demands, idle=[room(2, 4)])) == {"c.large": 1}
 
 
 def test_a_multi_node_job_has_one_type() -> None:

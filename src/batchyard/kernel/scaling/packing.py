@@ -49,6 +49,17 @@ class Work(msgspec.Struct):
         return total if total.milli_vcpus or total.memory else Resources(1, 1)
 
 
+class Mix(msgspec.Struct, frozen=True):
+    """The shapes that may share an instance."""
+
+    companions: Sequence[int]
+    """None of which there are none left."""
+    total: Resources
+    """Of all that is left of them."""
+    least: Resources
+    """With less than this nothing more fits."""
+
+
 class Prices(msgspec.Struct, frozen=True):
     """What a vCPU/1000, a MiB and a GPU are worth."""
 
@@ -112,15 +123,16 @@ def best_pattern(
 ) -> Pattern:
     """The type, of those given, that holds the head and what may go with it at the least cost.
 
-    With `alone` one type has to do for all jobs of the head's shape, and is judged by all instances that it would take.
+    `companions` are the shapes that may share an instance, in order, the head among them. With `alone` one type has to do for
+    all jobs of the head's shape, and is judged by all instances that it would take.
     """
-    total = work.total(companions)
-    hopes = _hopes(work, head, offers, prices, prices.of(total), alone=alone)
+    mix = Mix(companions, work.total(companions), _least([work.shapes[index] for index in companions]))
+    hopes = _hopes(work, head, offers, prices, prices.of(mix.total), alone=alone)
     best: Pattern | None = None
     for hope, offer in hopes:
         if best is not None and not _worth_a_look(hope, offer, best):
             continue
-        for held in _fillings(work, head, offer, companions, total):
+        for held in _fillings(work, head, offer, mix):
             score = _score(work, head, offer, held, prices, alone=alone)
             if best is None or score < best.score - EQUAL or (score < best.score + EQUAL and _larger(offer, best)):
                 best = Pattern(offer, held, score)
@@ -136,6 +148,14 @@ def _worth_a_look(hope: float, offer: Offer, best: Pattern) -> bool:
 
 def _larger(offer: Offer, best: Pattern) -> bool:
     return offer.vcpus > best.offer.vcpus
+
+
+def _least(shapes: Sequence[Resources]) -> Resources:
+    return Resources(
+        min(shape.milli_vcpus for shape in shapes),
+        min(shape.memory for shape in shapes),
+        min(shape.gpus for shape in shapes),
+    )
 
 
 def _hopes(
@@ -165,41 +185,41 @@ def _score(work: Work, head: int, offer: Offer, held: dict[int, int], prices: Pr
     return offer.cost * instances / max(LEAST_WORTH, worth)
 
 
-def _fillings(
-    work: Work, head: int, offer: Offer, companions: Sequence[int], total: Resources
-) -> Iterator[dict[int, int]]:
+def _fillings(work: Work, head: int, offer: Offer, mix: Mix) -> Iterator[dict[int, int]]:
     capacity, count = offer.capacity, work.left[head]
-    if work.proportional and len(companions) > 1:
+    if work.proportional and len(mix.companions) > 1:
+        total = mix.total
         share = min(
             capacity.milli_vcpus / total.milli_vcpus if total.milli_vcpus else 1.0,
             capacity.memory / total.memory if total.memory else 1.0,
             capacity.gpus / total.gpus if total.gpus else 1.0,
         )
         if share < 1:
-            yield _fill(work, head, max(1, int(count * share)), capacity, companions, share)
-    yield _fill(work, head, times_in(work.shapes[head], capacity, count), capacity, companions, None)
+            yield _fill(work, head, max(1, int(count * share)), capacity, mix, share)
+    yield _fill(work, head, times_in(work.shapes[head], capacity, count), capacity, mix, None)
 
 
-def _fill(
-    work: Work, head: int, first: int, capacity: Resources, companions: Sequence[int], share: float | None
-) -> dict[int, int]:
+def _fill(work: Work, head: int, first: int, capacity: Resources, mix: Mix, share: float | None) -> dict[int, int]:
     """So many of the head, then of each companion its share of the work, then in order what still fits."""
     shapes, left = work.shapes, work.left
     held = {head: first}
     vcpus = capacity.milli_vcpus - first * shapes[head].milli_vcpus
     memory = capacity.memory - first * shapes[head].memory
     gpus = capacity.gpus - first * shapes[head].gpus
-    for part in (share, None) if share is not None else (None,):
-        for index in companions:
+    for part in (share, 1) if share is not None else (1,):
+        for index in mix.companions:
             shape = shapes[index]
             if shape.milli_vcpus > vcpus or shape.memory > memory or shape.gpus > gpus:
                 continue
             already = held.get(index, 0)
-            number = (left[index] if part is None else int(left[index] * part)) - already
-            if number > 0:
-                number = times_in(shape, Resources(vcpus, memory, gpus), number)
-                held[index] = already + number
-                vcpus -= number * shape.milli_vcpus
-                memory -= number * shape.memory
-                gpus -= number * shape.gpus
+            number = int(left[index] * part) - already
+            if number <= 0:
+                continue
+            number = times_in(shape, Resources(vcpus, memory, gpus), number)
+            held[index] = already + number
+            vcpus -= number * shape.milli_vcpus
+            memory -= number * shape.memory
+            gpus -= number * shape.gpus
+            if vcpus < mix.least.milli_vcpus or memory < mix.least.memory or gpus < mix.least.gpus:
+                return held
     return held
