@@ -351,8 +351,10 @@ def test_multi_node_jobs(
 
 
 def test_an_instance_that_has_a_job_is_no_longer_idle() -> None:
-    demands = jobs(1, 1, 1), nodes(1, 0.5, 1, together=1), jobs(1, 1, 1)
-    assert launches(planned("BEST_FIT_PROGRESSIVE", "c.large", *demands, idle=[room(2, 4)])) == {"c.large": 1}
+    job, node = jobs(1, 1, 1), nodes(1, 0.5, 1, together=1)
+    assert launches(planned("BEST_FIT_PROGRESSIVE", "c.large", node, idle=[room(2, 4)])) == {}
+    assert launches(planned("BEST_FIT_PROGRESSIVE", "c.large", job, node, idle=[room(2, 4)])) == {"c.large": 1}
+    assert launches(planned("BEST_FIT_PROGRESSIVE", "c.large", job, jobs(1, 1, 2), idle=[room(2, 4)])) == {}
 
 
 def test_a_multi_node_job_has_one_type() -> None:
