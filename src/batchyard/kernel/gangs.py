@@ -13,6 +13,7 @@ from batchyard.kernel import lifecycle
 from batchyard.kernel.effects import Start
 from batchyard.kernel.identifiers import node_task_id
 from batchyard.kernel.messages import Observation, TaskExited, TaskLost, TaskStarted, TaskUnknown
+from batchyard.kernel.placement import occupy
 from batchyard.kernel.records import Failure, Job, Node, ServiceRequest, Status, Task
 from batchyard.kernel.retries import AttemptEnd
 from batchyard.kernel.service_placement import Gang
@@ -30,7 +31,7 @@ def start(state: State, job: Job, service: ServiceRequest, gang: Gang, now: int)
     for number, instance in enumerate(gang.instances):
         node = Node(id=node_task_id(job.id, job.attempt, number), instance=instance.id)
         nodes.append(node)
-        instance.used += job.resources
+        occupy(state, instance, job)
         state.tasks[node.id] = job
         state.effects.start.append(Start(instance.engine, job, node.id, job.attempt))
     job.task = Task(id=job.task_id, instance=nodes[0].instance, environment=gang.environment.name, nodes=nodes)

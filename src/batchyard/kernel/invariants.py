@@ -156,6 +156,12 @@ def _check_rooms(state: State) -> None:
         if job.service is None:
             by_environment[job.task.environment] = by_environment.get(job.task.environment, NOTHING) + job.resources
     for instance in state.instances.values():
+        jobs = {
+            job.id
+            for job in state.tasks.values()
+            if job.task is not None and not job.task.ahead and instance.id in job.task.instances
+        }
+        _require(instance.jobs.keys() == jobs, f"instance {instance.id} runs {jobs}, counts {instance.jobs.keys()}")
         if instance.detail is not None:
             _check_launched(state, instance, instance.detail)
             machine = instance.detail.machine
@@ -180,8 +186,6 @@ def _check_rooms(state: State) -> None:
 
 def _check_launched(state: State, instance: Instance, detail: InstanceDetail) -> None:
     """A launched instance is where it belongs: in its environment, among those that take tasks, boot or are idle."""
-    jobs = {job.id for job in state.tasks.values() if job.task is not None and instance.id in job.task.instances}
-    _require(instance.jobs.keys() == jobs, f"instance {instance.id} runs {jobs}, counts {instance.jobs.keys()}")
     environment = state.environments.get(detail.environment)
     if environment is None or instance.id not in environment.instances:
         _require(detail.draining is not None, f"instance {instance.id} has no environment and does not drain")

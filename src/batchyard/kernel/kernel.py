@@ -33,6 +33,7 @@ from batchyard.kernel.placement import find_place
 from batchyard.kernel.queues import complete_queues, queues_due
 from batchyard.kernel.quota_shares import complete_quota_shares, quota_shares_due
 from batchyard.kernel.records import HeadWait, Instance, Job, JobQueue, Resources, Status
+from batchyard.kernel.reservations import find_place_beside, reserve
 from batchyard.kernel.service_environments import complete_service_environments, service_environments_due
 from batchyard.kernel.service_placement import find_gang
 from batchyard.kernel.state import Settings, State
@@ -183,10 +184,27 @@ class Kernel:
             never = waiting.never_fits(self.state, job)
             if never is None:
                 self._hold_head(queue, job, now)
-                return budget
+                return self._backfill(queue, job, budget, now)
             fifo.set_aside(queue)
             lines.call(self.state, queue, job)
             self._show_reason(job, never, now)
+        return budget
+
+    def _backfill(self, queue: JobQueue, head: Job, budget: int, now: int) -> int:
+        """Starts jobs behind the head that do not delay it. Jobs of one shape are considered once."""
+        if len(queue.demand) < 2:
+            return budget
+        reservation = reserve(self.state, head, now)
+        for heap in fifo.others_behind(queue, head):
+            while budget and heap:
+                job = heap[0][2]
+                place = find_place_beside(self.state, job, reservation, now)
+                if place is None:
+                    break
+                unblock(job)
+                lifecycle.start(self.state, job, place, now)
+                fifo.drop_left(heap)
+                budget -= 1
         return budget
 
     def _place_from_shares(self, queue: JobQueue, budget: int, now: int) -> int:

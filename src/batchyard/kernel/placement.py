@@ -56,16 +56,19 @@ def capacity_of(state: State, environment: ComputeEnvironment) -> Capacity:
     return Capacity.SLICES if state.settings.slices else Capacity.INSTANCES
 
 
-def find_place(state: State, job: Job) -> Place | None:
-    """The place of a job, or None when it has to wait."""
+def find_place(state: State, job: Job, *, without: Instance | None = None) -> Place | None:
+    """The place of a job, or None when it has to wait. `without`: an instance that is kept for somebody else; then nothing is
+    handed over ahead either."""
     if job.kind is not Kind.CONTAINER:
         return None
     environments = environments_of(state, job.queue)
     for environment in environments:
         if environment.available:
-            instance = _room_in(state, environment, job.resources)
+            instance = _room_in(state, environment, job.resources, without)
             if instance is not None:
                 return Place(environment, instance)
+    if without is not None:
+        return None
     for environment in environments:
         for machine in slices_of(state, environment) if environment.available else ():
             if _may_line_up(state, job, environment, machine):
@@ -73,14 +76,21 @@ def find_place(state: State, job: Job) -> Place | None:
     return None
 
 
-def _room_in(state: State, environment: ComputeEnvironment, wanted: Resources) -> Instance | None:
+def _room_in(
+    state: State, environment: ComputeEnvironment, wanted: Resources, without: Instance | None
+) -> Instance | None:
     if capacity_of(state, environment) is not Capacity.SLICES:
+        excluded = without is not None and without.id in environment.rooms
+        if without is not None and excluded:
+            environment.rooms.exclude(without.id)
         found = environment.rooms.find(wanted)
+        if without is not None and excluded:
+            environment.rooms.include(without.id)
         return environment.instances[found] if found is not None else None
     if not has_share(environment, wanted):
         return None
     for machine in state.machines.values():
-        if not machine.line and wanted.fits(machine.room):
+        if machine is not without and not machine.line and wanted.fits(machine.room):
             return machine
     return None
 
@@ -92,11 +102,12 @@ def places_in(state: State, environment: ComputeEnvironment) -> list[Instance]:
     return [each for each in environment.instances.values() if instances.takes_tasks(each)]
 
 
-def allowance_of(state: State, environment: ComputeEnvironment) -> int:
-    """Thousandths of a vCPU that the environment itself still allows. What instances may have is decided at their launch."""
+def allowance_of(state: State, environment: ComputeEnvironment, instance: Instance) -> int:
+    """Thousandths of a vCPU that the environment itself still allows on an instance. What its own instances may have is decided
+    at their launch."""
     if capacity_of(state, environment) is Capacity.SLICES:
         return environment.max_milli_vcpus - environment.used.milli_vcpus
-    return sum(each.room.milli_vcpus for each in places_in(state, environment))
+    return instance.room.milli_vcpus
 
 
 def environments_of(state: State, queue: JobQueue) -> list[ComputeEnvironment]:
@@ -135,9 +146,9 @@ def take_room(state: State, place: Place, job: Job, now: int) -> None:
 def occupy(state: State, instance: Instance, job: Job) -> None:
     """A task of the job is on this instance."""
     instance.used += job.resources
+    instance.jobs[job.id] = job
     if instance.detail is None:
         return
-    instance.jobs[job.id] = job
     state.idle.pop(instance.id, None)
     environment = state.environments.get(instance.detail.environment)
     if environment is not None and instances.takes_tasks(instance):
@@ -172,12 +183,12 @@ def release_room(state: State, job: Job, now: int) -> None:
 
 def _vacate(state: State, instance: Instance, job: Job, now: int) -> None:
     instance.used -= job.resources
+    instance.jobs.pop(job.id, None)
     if instance.detail is None:
         instance.moved_at = now
         instance.stands_still = False
         advance_line(state, instance)
         return
-    instance.jobs.pop(job.id, None)
     environment = state.environments.get(instance.detail.environment)
     if environment is not None and instances.takes_tasks(instance):
         environment.rooms.update(instance.id, instance.room)
@@ -191,7 +202,7 @@ def advance_line(state: State, instance: Instance) -> None:
         job = instance.line.popleft()
         assert job.task is not None
         job.task.ahead = False
-        instance.used += job.resources
+        occupy(state, instance, job)
         environment = state.environments.get(job.task.environment)
         if environment is not None:
             environment.used += job.resources

@@ -25,8 +25,8 @@ from batchyard.kernel.ordering.quota_share import (
     too_large,
 )
 from batchyard.kernel.ordering.rooms import Rooms, Slot, Wanted
-from batchyard.kernel.placement import allowance_of, environments_of, places_in
-from batchyard.kernel.records import Ending, Job, JobQueue, QuotaShare
+from batchyard.kernel.placement import Capacity, capacity_of, environments_of, places_in
+from batchyard.kernel.records import ComputeEnvironment, Ending, Job, JobQueue, QuotaShare
 from batchyard.kernel.state import State
 
 LIMIT_EXCEEDED = "MISCONFIGURATION:QUOTA_MANAGEMENT_LIMIT_EXCEEDED"
@@ -127,6 +127,13 @@ def ledger_of(state: State, queue: JobQueue) -> Ledger:
     return ledger
 
 
+def _allowance(state: State, environment: ComputeEnvironment) -> int:
+    """Thousandths of a vCPU that the environment allows, all its instances together."""
+    if capacity_of(state, environment) is Capacity.SLICES:
+        return environment.max_milli_vcpus - environment.used.milli_vcpus
+    return sum(instance.room.milli_vcpus for instance in places_in(state, environment))
+
+
 def _rooms(state: State, queue: JobQueue) -> Rooms:
     """What is free for jobs of the queue, as `placement.find_place` and `service_placement.find_gang` see it. Where tasks were
     handed over ahead, those come first, and no room is counted on."""
@@ -136,7 +143,7 @@ def _rooms(state: State, queue: JobQueue) -> Rooms:
         return Rooms(
             slots=tuple(Slot(environment.name, instance.id) for environment, instance in places),
             free={instance.id: instance.room for _, instance in places},
-            allowed={environment.name: allowance_of(state, environment) for environment in usable},
+            allowed={environment.name: _allowance(state, environment) for environment in usable},
         )
     machines = {name: machine.room for name, machine in state.machines.items() if not machine.line}
     environment = service_placement.environment_of(state, queue)

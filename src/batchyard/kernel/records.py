@@ -102,7 +102,7 @@ class Instance(msgspec.Struct, kw_only=True):
     detail: InstanceDetail | None = None
     """None: the machine itself, which the engine offers."""
     jobs: dict[str, Job] = msgspec.field(default_factory=dict)
-    """What runs on it, by job id; only of one that is a slice of a machine."""
+    """What runs on it, by job id."""
     idle_since: int = 0
     """When the last task that was here ended."""
     reclaimed_at: int | None = None
@@ -307,6 +307,9 @@ class JobQueue(msgspec.Struct, kw_only=True):
     """Jobs that have ended since `waiting` was last swept."""
     unplaceable: dict[int, Job] = msgspec.field(default_factory=dict)
     """RUNNABLE jobs, by seq, that nothing the queue has could ever run: set aside until its environments change."""
+    shapes: dict[tuple[Resources, int | None], list[tuple[int, int, Job]]] = msgspec.field(default_factory=dict)
+    """The same entries, of jobs that need no consumable resource, by what they ask for and their time limit: for those who start
+    before the head of the queue. See `reservations.py`."""
     lines: dict[str, list[tuple[int, int, Job]]] = msgspec.field(default_factory=dict)
     """Entries as in `waiting` of jobs that lack a consumable resource, by its name: see `ordering/lines.py`."""
     wait: HeadWait | None = None

@@ -37,7 +37,29 @@ def enqueue(queue: JobQueue, job: Job) -> None:
     if share is not None:
         heappush(share.waiting, (*place_in_share(job), job))
         return
-    heappush(queue.waiting, (*place(job), job))
+    entry = (*place(job), job)
+    heappush(queue.waiting, entry)
+    if job.consumables is None:
+        heappush(queue.shapes.setdefault((job.resources, job.timeout), []), entry)
+
+
+def others_behind(queue: JobQueue, head: Job) -> list[list[Entry]]:
+    """What waits behind the head and asks for something else: for each shape, its entries as a heap whose first one waits. The
+    shape whose first job comes first is the first."""
+    found: list[list[Entry]] = []
+    for shape, heap in list(queue.shapes.items()):
+        drop_left(heap)
+        if not heap:
+            del queue.shapes[shape]
+        elif shape[0] != head.resources:
+            found.append(heap)
+    return sorted(found, key=lambda heap: heap[0][:2])
+
+
+def drop_left(heap: list[Entry]) -> None:
+    """Drops the first entries that no longer wait."""
+    while heap and not waits(heap[0][2]):
+        heappop(heap)
 
 
 def line_of(job: Job) -> JobQueue | QuotaShare:
@@ -99,7 +121,7 @@ def leave(queue: JobQueue, job: Job) -> None:
     queue.left += 1
     if queue.left < _SWEEP_AFTER:
         return
-    heaps: list[list[Any]] = [queue.waiting, *queue.lines.values()]
+    heaps: list[list[Any]] = [queue.waiting, *queue.lines.values(), *queue.shapes.values()]
     for share in queue.quota_shares.values():
         heaps += (share.waiting, *share.lines.values())
     if queue.left * 2 >= sum(map(len, heaps)):
@@ -147,6 +169,9 @@ def weight(job: Job) -> int:
 def _drop_head(queue: JobQueue) -> Job:
     job = heappop(queue.waiting)[2]
     forget(job)
+    same = queue.shapes.get((job.resources, job.timeout))
+    if same and same[0][2] is job:
+        heappop(same)
     return job
 
 

@@ -20,6 +20,7 @@ GOOD_ENOUGH = 0.95
 """A type is looked at only when it could beat the best so far by more than this. As the larger of equally promising types come
 first, this is also how much dearer one large instance may be than several small ones."""
 EQUAL = 1e-6
+"""Scores that differ by less are equal, and the larger instance is better: there are fewer to start."""
 LEAST_WORTH = 1e-9
 """Of jobs that ask for nothing, or for what has no price."""
 
@@ -45,6 +46,7 @@ class Work(msgspec.Struct):
         return Resources(milli_vcpus, memory, gpus)
 
     def total_without_gpus(self) -> Resources:
+        """Never nothing, so that it has prices."""
         total = self.total(index for index, shape in enumerate(self.shapes) if not shape.gpus)
         return total if total.milli_vcpus or total.memory else Resources(1, 1)
 

@@ -66,12 +66,13 @@ def rungs(
     places: Mapping[str, int] | None,
 ) -> list[list[Offer]]:
     """The types by rung, the best rung first; within a rung the larger types first, equals by name."""
-    positions = {each.name: number for number, each in reversed(list(enumerate(types)))}
-    depth = _halvings({name: each for each in types for name in (each.name,)}, machines)
+    distinct = {each.name: each for each in types}
+    positions = places or {name: number for number, name in enumerate(distinct)}
+    depth = _halvings(distinct, machines)
     offers = []
-    for each in {each.name: each for each in types}.values():
+    for each in distinct.values():
         likelihood = interruption(each) if interruption else 0.0
-        place = (places or positions).get(each.name, len(positions))
+        place = positions.get(each.name, len(positions))
         capacity_rank = (int(likelihood / INTERRUPTION_STEP + 1e-9), depth[each.name])
         price = each.spot_price if spot else each.on_demand_price
         match strategy:
