@@ -25,7 +25,7 @@ from batchyard.kernel.scaling.strategies import Strategy, places_of
 from benchmarks.measures import Aim, Result, Row, at_most, median_row
 from benchmarks.sizes import Sizes
 
-FAMILIES = ["default_x86_64", "g4dn"]
+FAMILIES = ["m6i", "c6i", "r6i", "c7i", "g4dn"]
 NO_LIMIT = 10**9
 VCPUS = [0.25, 0.5, 1, 2, 4, 8, 16]
 MEMORY_PER_VCPU = [0.5, 1, 1.75, 2, 3.75, 4, 7.5]
