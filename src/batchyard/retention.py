@@ -1,4 +1,5 @@
-"""Finished jobs leave after a while (User Guide "Job states": at least seven days), log streams when their group says so."""
+"""Finished jobs and terminated instances leave after a while (User Guide "Job states": at least seven days), log streams when
+their group says so."""
 
 from __future__ import annotations
 
@@ -16,12 +17,12 @@ logger = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 600
 AT_ONCE = 500
-"""Jobs removed by one transaction: short, so that submissions never wait for the broom."""
+"""Jobs, or instances, removed by one transaction: short, so that submissions never wait for the broom."""
 
 
 async def keep_history_short(store: Store, control: ControlLoop, logs: LogStore, days: float) -> None:
-    """Every ten minutes, for as long as the server runs: removes finished jobs that are older than `days` (0: never), and
-    log events beyond the retention of their group."""
+    """Every ten minutes, for as long as the server runs: removes finished jobs and terminated instances that are older than
+    `days` (0: never), and log events beyond the retention of their group."""
     while True:
         now = time.time_ns() // 1_000_000
         if days:
@@ -34,5 +35,7 @@ async def _forget(store: Store, control: ControlLoop, horizon: int) -> None:
     try:
         while await control.between_rounds(lambda: store.forget_finished(horizon, AT_ONCE)):
             continue
+        while await control.between_rounds(lambda: store.forget_instances(horizon, AT_ONCE)):
+            continue
     except SQLAlchemyError as error:
-        logger.error("old jobs could not be removed: %s", error)
+        logger.error("what is old could not be removed: %s", error)

@@ -6,7 +6,9 @@ from typing import Any
 
 from story import Story
 
+from batchyard.kernel.commands import CreateComputeEnvironment, RegisterHost
 from batchyard.kernel.records import Instance, InstanceDetail
+from batchyard.shapes import batch as shapes
 
 
 class Fleet(Story):
@@ -20,6 +22,41 @@ class Fleet(Story):
     def launched(self) -> list[Instance]:
         """Those that are not terminated, the oldest first."""
         return [instance for instance in self.kernel.state.instances.values() if instance.detail is not None]
+
+    def unmanaged(self, name: str = "ce", vcpus: int | None = None) -> None:
+        """An UNMANAGED compute environment."""
+        request = shapes.CreateComputeEnvironmentRequest(
+            compute_environment_name=name, type="UNMANAGED", unmanaged_vcpus=vcpus, service_role="role"
+        )
+        self.tell(CreateComputeEnvironment(request, f"uuid-{name}"))
+        self.pass_time(0.01)
+
+    def fargate(self, name: str, *, spot: bool = False, vcpus: int = 16) -> None:
+        """A Fargate compute environment: each task has a slice of the machine."""
+        resources = shapes.ComputeResource(
+            type="FARGATE_SPOT" if spot else "FARGATE",
+            max_vcpus=vcpus,
+            subnets=["subnet"],
+            security_group_ids=["group"],
+        )
+        request = shapes.CreateComputeEnvironmentRequest(
+            compute_environment_name=name, type="MANAGED", compute_resources=resources
+        )
+        self.tell(CreateComputeEnvironment(request, f"uuid-{name}"))
+        self.pass_time(0.01)
+
+    def register(
+        self, name: str, *, environment: str = "ce", vcpus: int = 2, memory: int = 4096, gpus: int = 0
+    ) -> InstanceDetail:
+        """Registers a host."""
+        detail: InstanceDetail = self.tell(
+            RegisterHost(name=name, environment=environment, vcpus=vcpus, memory=memory, gpus=gpus)
+        )
+        return detail
+
+    def hosts(self) -> dict[str, str | None]:
+        """Why each host drains, by name; None: it takes jobs."""
+        return {each.name: each.draining for each in self._details() if each.name is not None}
 
     def fleet(self, environment: str = "ce") -> list[str]:
         """The instance types that run or boot, with those that are not plainly running marked."""

@@ -143,6 +143,38 @@ class ChangeTags(msgspec.Struct, frozen=True, kw_only=True):
     """For a job: its seq and its present tags, which only the store knows."""
 
 
+class InterruptInstance(msgspec.Struct, frozen=True):
+    instance_id: str
+    force: bool = False
+    """Also one that is no Spot instance."""
+
+
+class InterruptJob(msgspec.Struct, frozen=True):
+    job_id: str
+
+
+class RegisterHost(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    environment: str
+    vcpus: int
+    memory: int
+    """MiB."""
+    gpus: int = 0
+
+
+class UpdateHost(msgspec.Struct, frozen=True):
+    host: str
+    """Its name, or its instance id."""
+    status: str
+    """ACTIVE or DRAINING."""
+
+
+class DeregisterHost(msgspec.Struct, frozen=True):
+    host: str
+    force: bool = False
+    """Also stop what runs on it."""
+
+
 Command = (
     SubmitJob
     | CancelJob
@@ -171,4 +203,9 @@ Command = (
     | UpdateConsumableResource
     | DeleteConsumableResource
     | ChangeTags
+    | InterruptInstance
+    | InterruptJob
+    | RegisterHost
+    | UpdateHost
+    | DeregisterHost
 )

@@ -10,6 +10,7 @@ from heapq import heappop, heappush
 
 from batchyard.kernel import lifecycle
 from batchyard.kernel.instances import (
+    DRAINED,
     RECLAIMED,
     REPLACED,
     ended_by,
@@ -37,7 +38,8 @@ def drain(state: State, instance: Instance, reason: str, now: int, *, deadline: 
     environment = state.environments.get(detail.environment)
     if environment is not None and takes_tasks(instance):
         environment.rooms.remove(instance.id)
-    detail.draining = detail.draining or reason
+    if detail.draining in (None, DRAINED):
+        detail.draining = reason
     if deadline is not None:
         detail.deadline = min(deadline, detail.deadline or deadline)
         heappush(state.timers, (detail.deadline, instance.id))
@@ -47,13 +49,16 @@ def drain(state: State, instance: Instance, reason: str, now: int, *, deadline: 
         save(state, detail)
 
 
-def interrupt(state: State, instance: Instance, now: int) -> None:
+def interrupt(state: State, instance: Instance, now: int, reason: str = RECLAIMED) -> None:
     """The two-minute notice of a Spot instance: its tasks get SIGTERM now, and SIGKILL when it is taken away."""
-    drain(state, instance, RECLAIMED, now, deadline=now + round(1000 * state.settings.spot_notice_seconds))
-    _stop_all(state, instance)
+    assert instance.detail is not None
+    instance.detail.interrupted_at = now
+    drain(state, instance, reason, now, deadline=now + round(1000 * state.settings.spot_notice_seconds))
+    stop_all(state, instance)
 
 
-def _stop_all(state: State, instance: Instance) -> None:
+def stop_all(state: State, instance: Instance) -> None:
+    """Its tasks end with their instance: SIGTERM, and SIGKILL after the grace."""
     for job in list(instance.jobs.values()):
         if job.task is not None and job.task.ending is None:
             lifecycle.stop(state, job, Ending.RECLAIMED, ended_by(instance.id))
@@ -84,7 +89,7 @@ def _complete(state: State, instance: Instance, detail: InstanceDetail, now: int
         run(state, instance, now)
     elif detail.draining is not None:
         if detail.deadline is not None and now >= detail.deadline:
-            _stop_all(state, instance)
+            stop_all(state, instance)
     elif instance.reclaimed_at is not None and now >= instance.reclaimed_at:
         interrupt(state, instance, now)
     elif is_idle_for_long(state, instance, now):

@@ -10,6 +10,8 @@ from batchyard.kernel import (
     consumable_resources,
     definition_registry,
     environments,
+    hosts,
+    interruptions,
     job_requests,
     queues,
     quota_shares,
@@ -48,6 +50,11 @@ _HANDLERS: Mapping[type, Callable[[State, Any, int], Any]] = {
     commands.UpdateConsumableResource: consumable_resources.update_resource,
     commands.DeleteConsumableResource: consumable_resources.delete_resource,
     commands.ChangeTags: tagging.change_tags,
+    commands.InterruptInstance: interruptions.interrupt_instance,
+    commands.InterruptJob: interruptions.interrupt_job,
+    commands.RegisterHost: hosts.register_host,
+    commands.UpdateHost: hosts.update_host,
+    commands.DeregisterHost: hosts.deregister_host,
 }
 
 

@@ -30,7 +30,11 @@ RECLAIMED = "Spot Instance interruption"
 REPLACED = "Replaced by an infrastructure update"
 ROOM_NEEDED = "Idle, and its room is needed"
 ENVIRONMENT_DELETED = "Its compute environment was deleted"
+INTERRUPTED = "Interrupted by its user"
+DRAINED = "Drained by its user"
+"""Of a host, which stays when nothing runs on it."""
 REMOVED = "Removed by its user"
+MACHINE_GONE = "Its machine is gone"
 
 
 def footprint_of(instance_type: InstanceType) -> Resources:
@@ -103,7 +107,7 @@ def add(state: State, detail: InstanceDetail) -> Instance:
         environment.instances[detail.id] = instance
         environment.vcpus += detail.vcpus
         if takes_tasks(instance):
-            environment.rooms.add(detail.id, instance.room)
+            environment.rooms.add(detail.id, instance.room, instance.capacity)
         elif detail.state == "pending":
             environment.booting[detail.id] = instance
         show_vcpus(state, environment)
@@ -168,7 +172,7 @@ def boot_time(state: State) -> int:
 def note_idle(state: State, instance: Instance, now: int) -> None:
     """Nothing runs on it any more: it drains no longer, or is watched for being idle."""
     instance.idle_since = now
-    if instance.detail is not None and instance.detail.draining is not None:
+    if instance.detail is not None and instance.detail.draining not in (None, DRAINED):
         terminate(state, instance, now)
     elif instance.detail is not None and instance.detail.purchase != "REGISTERED":
         state.idle[instance.id] = instance
@@ -218,10 +222,20 @@ def terminate(state: State, instance: Instance, now: int, reason: str | None = N
     state.idle.pop(instance.id, None)
     del state.instances[instance.id]
     state.scaling_due = True
-    state.effects.resources[KIND, detail.id] = None
-    state.effects.resources[ENDED_KIND, detail.id] = detail
+    _keep_ended(state, detail)
     if environment is not None and environment.detail.status == "UPDATING" and not is_replacing(environment):
         environment.due = now
+
+
+def end_without_machine(state: State, detail: InstanceDetail, now: int) -> None:
+    """A restart finds an instance whose machine no engine offers any more: it is gone, and what ran on it is lost."""
+    detail.state, detail.terminated_at, detail.draining = "terminated", now, MACHINE_GONE
+    _keep_ended(state, detail)
+
+
+def _keep_ended(state: State, detail: InstanceDetail) -> None:
+    state.effects.resources[KIND, detail.id] = None
+    state.effects.resources[ENDED_KIND, detail.id] = detail
 
 
 def is_replacing(environment: ComputeEnvironment) -> bool:

@@ -16,7 +16,7 @@ from batchyard.kernel.dependencies import FAILED_REASON, Outlook, register
 from batchyard.kernel.effects import Start, Stop
 from batchyard.kernel.environment import log_stream_of
 from batchyard.kernel.identifiers import container_instance_arn, task_arn
-from batchyard.kernel.instances import RECLAIMED, ended_by
+from batchyard.kernel.instances import ended_by
 from batchyard.kernel.ordering import fifo
 from batchyard.kernel.placement import Place, release_room, take_room
 from batchyard.kernel.records import Array, Ending, Job, JobQueue, Preemptions, Status, Task
@@ -28,6 +28,8 @@ from batchyard.shapes import batch as shapes
 
 EXITED = "Essential container in task exited"
 FAILED_TO_START = "Task failed to start"
+SPOT_TASK_INTERRUPTED = "Your Spot Task was interrupted."
+"""ECS's stopped reason of a task on Fargate Spot that is reclaimed."""
 RECENT_PREEMPTIONS = 10
 """How many preempted attempts a job shows."""
 ARRAY_CHILD_FAILED = "Array Child Job failed"
@@ -486,7 +488,9 @@ def order_stop(state: State, job: Job) -> None:
 def stop_grace(state: State, job: Job) -> float:
     """Seconds between SIGTERM and SIGKILL."""
     instance = state.instances.get(job.task.instance) if job.task is not None else None
-    if instance is not None and instance.detail is not None and instance.detail.draining == RECLAIMED:
+    if instance is not None and instance.detail is not None and instance.detail.interrupted_at is not None:
+        return state.settings.spot_notice_seconds
+    if job.task is not None and job.task.ending_reason == SPOT_TASK_INTERRUPTED:
         return state.settings.spot_notice_seconds
     return state.settings.stop_grace_seconds if job.service is None else TRAINING_STOP_GRACE
 

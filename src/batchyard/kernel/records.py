@@ -89,6 +89,8 @@ class InstanceDetail(msgspec.Struct, kw_only=True):
     """Why nothing new is placed on it."""
     deadline: int | None = None
     """When what still runs on it is stopped, while it drains."""
+    interrupted_at: int | None = None
+    """When it got the two-minute notice, at the end of which (the deadline) it is taken away."""
     terminated_at: int | None = None
 
 

@@ -122,7 +122,10 @@ def restore(state: State, snapshot: Snapshot, now: int) -> None:
         due = now if environment.status in ("CREATING", "UPDATING", "DELETING") else None
         state.environments[environment.compute_environment_name or ""] = ComputeEnvironment(detail=environment, due=due)
     for instance_detail in sorted(snapshot.instances, key=lambda each: (each.launched_at, each.id)):
-        instances.add(state, instance_detail)
+        if instance_detail.machine in state.machines:
+            instances.add(state, instance_detail)
+        else:
+            instances.end_without_machine(state, instance_detail, now)
     for service_environment in snapshot.service_environments:
         due = now if service_environment.status in ("CREATING", "UPDATING", "DELETING") else None
         name = service_environment.service_environment_name or ""

@@ -14,7 +14,7 @@ import msgspec
 
 from batchyard.catalogue import InstanceType
 from batchyard.kernel.compute_resources import known_types
-from batchyard.kernel.instances import capacity_of, footprint_of
+from batchyard.kernel.instances import capacity_of, footprint_of, takes_tasks
 from batchyard.kernel.placement import Capacity, slices_of
 from batchyard.kernel.placement import capacity_of as capacity_kind_of
 from batchyard.kernel.records import ComputeEnvironment, Instance
@@ -81,7 +81,7 @@ def _verdict(state: State, environment: ComputeEnvironment, wanted: Resources) -
     if kind is Capacity.INSTANCES:
         return _of_types(state, environment, wanted)
     if kind is Capacity.HOSTS:
-        hosts = list(environment.instances.values())
+        hosts = [each for each in environment.instances.values() if takes_tasks(each)]
         if not hosts or any(wanted.fits(host.capacity) for host in hosts):
             return Verdict(None)
         return Verdict(

@@ -13,6 +13,7 @@ import msgspec
 
 from batchyard.kernel import arrays, quota_placement, service_placement
 from batchyard.kernel.consumable_resources import lacks
+from batchyard.kernel.instances import takes_tasks
 from batchyard.kernel.ordering import fifo, lines, share_lines
 from batchyard.kernel.placement import Capacity, capacity_of, environments_of, slices_of
 from batchyard.kernel.records import (
@@ -185,7 +186,10 @@ def _room(state: State, environment: ComputeEnvironment, wanted: Resources) -> s
     if capacity_of(state, environment) is Capacity.HOSTS:
         if not instances:
             return f"compute environment {environment.name} has no hosts"
-        return f"compute environment {environment.name} uses {used:g} vCPU, and {_freest(instances)}"
+        taking = [instance for instance in instances if takes_tasks(instance)]
+        if not taking:
+            return f"no host of compute environment {environment.name} takes jobs: all {len(instances)} are draining"
+        return f"compute environment {environment.name} uses {used:g} vCPU, and {_freest(taking)}"
     count = f"{len(instances)} instance{'' if len(instances) == 1 else 's'}"
     text = f"compute environment {environment.name} has {count} with {environment.vcpus} of at most {limit:g} vCPU"
     if environment.booting:
@@ -198,8 +202,8 @@ def _room(state: State, environment: ComputeEnvironment, wanted: Resources) -> s
 
 def _freest(instances: Sequence[Instance]) -> str:
     freest = max(instances, key=lambda instance: (instance.room.milli_vcpus, instance.room.memory))
-    type_name = f" ({freest.detail.instance_type})" if freest.detail is not None and freest.detail.instance_type else ""
-    return f"{freest.id}{type_name} has {freest.room} free of {freest.capacity}"
+    called = (freest.detail.instance_type or freest.detail.name) if freest.detail is not None else None
+    return f"{freest.id}{f' ({called})' if called else ''} has {freest.room} free of {freest.capacity}"
 
 
 def explain(state: State, job: Job, index: int | None) -> Reason:
@@ -211,6 +215,8 @@ def explain(state: State, job: Job, index: int | None) -> Reason:
             return Reason(f"Is being preempted: {job.task.ending_reason}.", kind=status.name)
         if job.service is not None:
             return Reason(_of_instances(job.service, job.task), kind=status.name)
+        if job.task.ending is Ending.RECLAIMED:
+            return Reason(f"Is being stopped: {_taken_away(state, job.task)}", kind=status.name)
         doing = "Is being started" if status is Status.STARTING else "Runs"
         ahead = ", as soon as the tasks before it have ended" if job.task.ahead else ""
         return Reason(
@@ -227,6 +233,14 @@ def explain(state: State, job: Job, index: int | None) -> Reason:
         reason = (job.array.untouched_reason if job.array else None) or job.status_reason
         return Reason(f"Has ended: {status.name}{f' ({reason})' if reason else ''}.", kind=status.name)
     return _explain_runnable(state, job, index)
+
+
+def _taken_away(state: State, task: Task) -> str:
+    instance = state.instances.get(task.instance)
+    if instance is None or instance.detail is None:
+        return task.ending_reason
+    why = instance.detail.draining or ""
+    return f"its instance {instance.id} is taken away ({why[:1].lower()}{why[1:]})."
 
 
 def _of_instances(service: ServiceRequest, task: Task) -> str:

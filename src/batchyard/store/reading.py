@@ -7,16 +7,18 @@ from collections.abc import Sequence
 import msgspec
 from sqlalchemy import ColumnElement, Connection, func, or_, select, tuple_
 
-from batchyard.kernel.records import Kind, Status
+from batchyard.kernel.instances import ENDED_KIND
+from batchyard.kernel.records import InstanceDetail, Kind, Status
 from batchyard.kernel.stored import StoredJob
 from batchyard.shapes import batch as shapes
 from batchyard.store.loading import chunks
 from batchyard.store.rows import stored_job
-from batchyard.store.schema import job_consumable_resources, jobs, transitions, waits
+from batchyard.store.schema import job_consumable_resources, jobs, resources, transitions, waits
 from batchyard.store.schema import job_details as details_table
 
 _decode_detail = msgspec.json.Decoder(shapes.JobDetail).decode
 _decode_service_detail = msgspec.json.Decoder(shapes.DescribeServiceJobResponse).decode
+_decode_instance = msgspec.json.Decoder(InstanceDetail).decode
 _decode_tags = msgspec.json.Decoder(dict[str, str]).decode
 
 
@@ -130,6 +132,16 @@ def jobs_by_consumable_resource(
     of_these = select(needs).where(needs.c.resource == resource, needs.c.job_seq.in_([row.seq for row in rows]))
     quantities = {row.job_seq: row.quantity for row in connection.execute(of_these)}
     return [(row, quantities[row.seq]) for row in rows]
+
+
+def ended_instances(connection: Connection, after: str | None, limit: int) -> list[tuple[str, InstanceDetail]]:
+    """Instances that are gone, the last to go first, each with the name that it is kept under; from the page that follows
+    `after`."""
+    query = select(resources.c.name, resources.c.document).where(resources.c.kind == ENDED_KIND)
+    if after is not None:
+        query = query.where(resources.c.name < after)
+    rows = connection.execute(query.order_by(resources.c.name.desc()).limit(limit))
+    return [(name, _decode_instance(document)) for name, document in rows]
 
 
 def _conditions(wanted: JobFilter) -> list[ColumnElement[bool]]:

@@ -106,3 +106,8 @@ def stored_job(row: Row[Any]) -> StoredJob:
 
 
 _STATUSES = tuple(Status)
+
+
+def ended_name(terminated_at: int, instance_id: str = "") -> str:
+    """What a terminated instance is kept under: in the order of the end, so that a list and the retention find their place."""
+    return f"{terminated_at:015d} {instance_id}"

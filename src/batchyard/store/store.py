@@ -19,11 +19,12 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from batchyard.kernel.dependencies import JobFact
 from batchyard.kernel.effects import Effects
-from batchyard.kernel.records import Status
+from batchyard.kernel.instances import ENDED_KIND
+from batchyard.kernel.records import InstanceDetail, Status
 from batchyard.kernel.stored import Snapshot
 from batchyard.store import loading, schema
 from batchyard.store.database import migrate, open_engine
-from batchyard.store.rows import changed_row, encode, new_row
+from batchyard.store.rows import changed_row, encode, ended_name, new_row
 
 T = TypeVar("T")
 
@@ -103,6 +104,16 @@ class Store:
         """Removes some jobs that ended before this time (milliseconds), children and all. Returns how many there were."""
         with self._transaction() as writer:
             return _forget_finished(writer, before, at_most)
+
+    def forget_instances(self, before: int, at_most: int) -> int:
+        """Removes some instances that were terminated before this time (milliseconds), the oldest first. Returns how many."""
+        table = schema.resources
+        gone = [table.c.kind == ENDED_KIND, table.c.name < ended_name(before)]
+        with self._transaction() as writer:
+            oldest = select(table.c.name).where(*gone).order_by(table.c.name).limit(at_most)
+            names = [name for (name,) in writer.execute(oldest)]
+            writer.execute(delete(table).where(table.c.kind == ENDED_KIND, table.c.name.in_(names)))
+        return len(names)
 
     def write_first_start(self, settings: dict[str, str], credential: dict[str, Any]) -> None:
         """Keeps what the first start drew, in one commit."""
@@ -216,6 +227,8 @@ def _write_resources(writer: Connection, effects: Effects) -> None:
         if detail is None:
             writer.execute(delete(table).where(table.c.kind == kind, table.c.name == name))
             continue
+        if isinstance(detail, InstanceDetail) and kind == ENDED_KIND:
+            name = ended_name(detail.terminated_at or 0, detail.id)
         document = encode(detail)
         statement = upsert(table).values(kind=kind, name=name, document=document)
         writer.execute(statement.on_conflict_do_update(index_elements=["kind", "name"], set_={"document": document}))
