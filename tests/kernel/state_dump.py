@@ -61,9 +61,15 @@ def dump_state(state: State, *, exact: bool = False) -> dict[str, Any]:
             for name, environment in state.service_environments.items()
         },
         "submission tokens": _plain(list(state.submission_tokens.values())),
-        "queues": {name: _dump_queue(queue, exact) for name, queue in state.queues.items()},
+        "queues": {name: _dump_queue(queue, exact, state.now) for name, queue in state.queues.items()},
         "instances": {
-            name: [_plain(instance.capacity), _plain(instance.used), [job.id for job in instance.line]]
+            name: [
+                _plain(instance.capacity),
+                _plain(instance.used),
+                [job.id for job in instance.line],
+                _plain(instance.detail),
+                sorted(instance.jobs),
+            ]
             for name, instance in state.instances.items()
         },
         "deadlines": sorted(deadline for deadline in state.deadlines if _in_force(state, deadline[1])),
@@ -128,13 +134,32 @@ def _blocked(blocked: dict[int, int], states: bytearray) -> dict[int, int]:
     return {index: count for index, count in blocked.items() if states[index] == Status.PENDING}
 
 
-def _dump_queue(queue: JobQueue, exact: bool) -> dict[str, Any]:
+def _fair_share(queue: JobQueue, now: int) -> dict[str, Any] | None:
+    """What can be told of the shares: of those that are still active, what each has a claim to."""
+    if queue.fair is None:
+        return None
+    fair_share = queue.fair.fair_share
+    fair_share.move(now)
+    return {
+        share: [account.unfinished, account.in_flight, fair_share.weight(share), fair_share.claim(share, now)]
+        for share, account in fair_share.accounts.items()
+    }
+
+
+def _dump_queue(queue: JobQueue, exact: bool, now: int) -> dict[str, Any]:
     """`line`: who waits, in the order of their turn; those that were set aside stand where they would come back to."""
     line = _places(queue.waiting)
     line |= {entry for entries in queue.lines.values() for entry in _places(entries)}
     line |= {
         (rank, seq, job.id)
         for share in queue.quota_shares.values()
+        for heap in (share.waiting, *share.lines.values())
+        for _, rank, seq, job in heap
+        if _waits(job)
+    }
+    line |= {
+        (rank, seq, job.id)
+        for share in (queue.fair.shares.values() if queue.fair is not None else ())
         for heap in (share.waiting, *share.lines.values())
         for _, rank, seq, job in heap
         if _waits(job)
@@ -147,6 +172,7 @@ def _dump_queue(queue: JobQueue, exact: bool) -> dict[str, Any]:
         "shares": queue.shares,
         "quota shares": {name: _plain(share.detail) for name, share in queue.quota_shares.items()},
         "line": sorted(line),
+        "fair share": _fair_share(queue, now),
         "blocked": sorted((code, seq) for code, jobs in queue.blocked.items() for seq in jobs if _waits(jobs[seq])),
     }
     if exact:

@@ -406,7 +406,7 @@ class TestWhatIsShown:
             "b": story.id("lacks"),
             "c": story.id("huge"),
         }
-        front = [job.arn.rpartition("/")[2] for job in front_of_queue(queue, ACCOUNT)]
+        front = [job.arn.rpartition("/")[2] for job in front_of_queue(queue, ACCOUNT, story.now)]
         array = [f"{story.id('a3')}:{index}" for index in range(2)]
         assert front == [story.id("a2"), *array, story.id("lacks"), story.id("huge")]
 

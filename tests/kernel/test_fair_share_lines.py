@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from batchyard.kernel import arrays
 from batchyard.kernel.ordering import fair_share_lines, fifo
 from batchyard.kernel.ordering.fair_share import FairShare, policy_from
-from batchyard.kernel.ordering.fair_share_lines import Lines, ShareLine, Turn
-from batchyard.kernel.records import Job, JobQueue, Resources, ServiceRequest, Status
+from batchyard.kernel.ordering.fair_share_lines import Turn
+from batchyard.kernel.records import FairShareLines, Job, JobQueue, Resources, ServiceRequest, ShareLine, Status
 from batchyard.shapes import batch as shapes
 
 NOON = 1_700_000_000_000
@@ -35,7 +35,7 @@ class Board:
             for share, weight in weights.items()
         ]
         policy = policy_from(shapes.FairsharePolicy(share_distribution=distribution))
-        self.lines = Lines(fair_share=FairShare(policy=policy))
+        self.lines = FairShareLines(fair_share=FairShare(policy=policy))
         self.jobs: dict[str, Job] = {}
         self.numbers: Counter[str] = Counter()
 

@@ -225,4 +225,5 @@ class TestSubmissions:
         assert "has 500 active share identifiers" in text
         story.submit("again", queue="fair", share_identifier="share499")
         story.cancel("J77")
+        story.pass_time(600)
         story.submit("new", queue="fair", share_identifier="another")

@@ -20,8 +20,9 @@ from batchyard.kernel.records import ComputeEnvironment, Instance, Job, JobQueue
 from batchyard.kernel.resources import NOTHING, Resources
 from batchyard.kernel.scaling.allocation import plan
 from batchyard.kernel.scaling.plans import Demand, Plan
+from batchyard.kernel.scaling.strategies import places_of
 from batchyard.kernel.state import State
-from batchyard.kernel.suitability import hostable_types, verdict
+from batchyard.kernel.suitability import DEFAULT_TYPES, hostable_types, verdict
 
 MOST_ENVIRONMENTS = 3
 """Of a queue."""
@@ -111,6 +112,7 @@ def plan_for(state: State, environment: ComputeEnvironment, demands: list[Demand
         max_vcpus=resources.max_vcpus,
         idle=[each.capacity for each in environment.booting.values()],
         unavailable=environment.unavailable,
+        places=places_of(resources.instance_types or DEFAULT_TYPES, state.settings.catalogue.expand),
         host_rooms=[_room_with_idle(state, machine) for machine in state.machines.values()],
     )
 

@@ -35,6 +35,7 @@ def start(state: State, job: Job, service: ServiceRequest, gang: Gang, now: int)
         state.tasks[node.id] = job
         state.effects.start.append(Start(instance.engine, job, node.id, job.attempt))
     job.task = Task(id=job.task_id, instance=nodes[0].instance, environment=gang.environment.name, nodes=nodes)
+    lifecycle.charge_share(job)
     lifecycle.enter(state, job, Status.SCHEDULED, now)
 
 
@@ -71,6 +72,7 @@ def _started(state: State, job: Job, nodes: list[Node], node: Node, at: int) -> 
         lifecycle.enter(state, job, Status.STARTING, at)
     if job.status is Status.STARTING and all(other.started_at is not None for other in nodes):
         job.started_at = at
+        lifecycle.note_running(job, at)
         lifecycle.enter(state, job, Status.RUNNING, at)
         for other in nodes:
             if job.timeout is not None and other.ended_at is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from batchyard.kernel import consumable_resources
-from batchyard.kernel.ordering import fifo, lines
+from batchyard.kernel.ordering import fair_share_lines, fifo, lines
 from batchyard.kernel.records import (
     NOTHING,
     Array,
@@ -15,6 +15,7 @@ from batchyard.kernel.records import (
     JobQueue,
     QuotaShare,
     Resources,
+    ShareLine,
     Status,
 )
 from batchyard.kernel.scheduling_policies import policy_of
@@ -40,10 +41,37 @@ def check_invariants(state: State) -> None:
         shares = Counter(job.share for job in state.jobs.values() if job.queue is queue and job.share is not None)
         _require(queue.shares == shares, f"queue {queue.name} counts shares {queue.shares}, has {dict(shares)}")
         _check_quota_shares(state, queue)
+        _check_fair_share(state, queue)
         demand = _demand(state, queue)
         _require(queue.demand == demand, f"queue {queue.name} counts a demand of {queue.demand}, has {dict(demand)}")
         _check_blocked(state, queue)
     _require(not state.settling, "something has ended that nobody was told of")
+
+
+def _check_fair_share(state: State, queue: JobQueue) -> None:
+    """The accounts of the shares are what their jobs say; everybody stands in the line of their share, once."""
+    if queue.fair is None:
+        return
+    fair_share = queue.fair.fair_share
+    unfinished = {share: account.unfinished for share, account in fair_share.accounts.items() if account.unfinished}
+    _require(unfinished == queue.shares, f"queue {queue.name}: accounts of {unfinished}, jobs of {queue.shares}")
+    in_flight: Counter[str] = Counter()
+    running: Counter[str] = Counter()
+    for job in {job.id: job for job in state.tasks.values() if job.queue is queue}.values():
+        counts = fair_share_lines.amount(job.resources, job.service)
+        in_flight[job.share or ""] += counts
+        running[job.share or ""] += counts if job.started_at is not None else 0
+    for share, account in fair_share.accounts.items():
+        counted = account.in_flight, account.usage.running
+        _require(counted == (in_flight[share], running[share]), f"share {share} counts {counted} in flight and running")
+    _require(fair_share.in_flight == in_flight.total(), f"queue {queue.name} counts {fair_share.in_flight} in flight")
+    _require(not any(fifo.waits(job) for *_, job in queue.waiting), f"somebody waits in {queue.name}, and in no share")
+    for share, line in queue.fair.shares.items():
+        entries = [entry for heap in (line.waiting, *line.lines.values()) for entry in heap if fifo.waits(entry[3])]
+        for *place, job in entries:
+            _require(tuple(place) == fifo.place_in_share(job), f"{job.id} stands at the wrong place in its share")
+            _require(job.share == share, f"{job.id} stands in the line of another share")
+        _require(len({job.id for *_, job in entries}) == len(entries), f"somebody stands twice in share {share}")
 
 
 def _demand(state: State, queue: JobQueue) -> Counter[Resources]:
@@ -101,13 +129,13 @@ def _check_job(state: State, job: Job) -> None:
     elif job.parent is None:
         queued = any(entry[2] is job for entry in job.queue.waiting) or job.seq in job.queue.unplaceable
         in_line = any(entry[2] is job for line in job.queue.lines.values() for entry in line)
-        share = job.queue.quota_shares.get(job.share or "")
-        in_line = in_line or (share is not None and _stands_in(share, job))
+        line = fifo.line_of(job)
+        in_line = in_line or (not isinstance(line, JobQueue) and _stands_in(line, job))
         _require(queued or in_line or job.status is not Status.RUNNABLE, f"{job.id} is RUNNABLE but in no queue")
         _require((job.status is Status.PENDING) == (job.open_dependencies > 0), f"{job.id}: dependencies and status")
 
 
-def _stands_in(share: QuotaShare, job: Job) -> bool:
+def _stands_in(share: QuotaShare | ShareLine, job: Job) -> bool:
     return any(entry[3] is job for heap in (share.waiting, *share.lines.values()) for entry in heap)
 
 

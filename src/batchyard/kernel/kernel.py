@@ -28,12 +28,12 @@ from batchyard.kernel.messages import (
     TaskStarted,
     TaskUnknown,
 )
-from batchyard.kernel.ordering import fifo, lines, share_lines
+from batchyard.kernel.ordering import fair_share_lines, fifo, lines, share_lines
 from batchyard.kernel.placement import find_place
 from batchyard.kernel.queues import complete_queues, queues_due
 from batchyard.kernel.quota_shares import complete_quota_shares, quota_shares_due
-from batchyard.kernel.records import HeadWait, Instance, Job, JobQueue, Resources, Status
-from batchyard.kernel.reservations import find_place_beside, reserve
+from batchyard.kernel.records import FairShareLines, HeadWait, Instance, Job, JobQueue, Resources, Status
+from batchyard.kernel.reservations import Reservation, find_place_beside, reserve
 from batchyard.kernel.service_environments import complete_service_environments, service_environments_due
 from batchyard.kernel.service_placement import find_gang
 from batchyard.kernel.state import Settings, State
@@ -58,6 +58,7 @@ class Kernel:
 
     def apply(self, message: Command | Observation, now: int) -> Any:
         """Takes in one message. Answers a command; raises `Refusal` for one that breaks a rule."""
+        self.state.now = now
         if isinstance(message, Observation):
             self._observe(message, now)
             lifecycle.settle(self.state, now)
@@ -99,6 +100,7 @@ class Kernel:
         """Lets time pass (time-outs, status changes that are due), then places jobs, queue by queue in descending order of
         priority."""
         state = self.state
+        state.now = now
         complete_environments(state, now)
         complete_instances(state, now)
         complete_service_environments(state, now)
@@ -168,6 +170,8 @@ class Kernel:
         """Starts jobs of one queue until its head has to wait. Returns what is left of the budget."""
         if queue.quota_shares:
             return self._place_from_shares(queue, budget, now)
+        if queue.fair is not None:
+            return self._place_fairly(queue, queue.fair, budget, now)
         while budget:
             job = fifo.head(queue)
             if job is None:
@@ -198,14 +202,54 @@ class Kernel:
         for heap in fifo.others_behind(queue, head):
             while budget and heap:
                 job = heap[0][2]
-                place = find_place_beside(self.state, job, reservation, now)
-                if place is None:
+                if self._start_beside(job, reservation, now) is None:
                     break
-                unblock(job)
-                lifecycle.start(self.state, job, place, now)
                 fifo.drop_left(heap)
                 budget -= 1
         return budget
+
+    def _place_fairly(self, queue: JobQueue, fair: FairShareLines, budget: int, now: int) -> int:
+        """As `_place_from`, for a queue with fair share: until the heads of all shares have to wait. The first that does not fit
+        keeps its room, as the head of a FIFO queue does."""
+        waits: Job | None = None
+        reservation: Reservation | None = None
+        for job in fair_share_lines.candidates(fair, now):
+            line = fair.of(job.share or "")
+            if budget == 0 or (job.consumables is not None and lines.stand_in_line(self.state, line)):
+                continue
+            if fair_share_lines.is_held_back(self.state, queue, job):
+                begun = None
+            elif waits is None:
+                begun = self._start(job, now)
+            else:
+                begun = self._start_beside(job, reservation, now)
+            if begun is not None:
+                queue.last_start = fifo.place(job), now
+                fair_share_lines.take(line)
+                lines.call(self.state, line, job)
+                budget -= 1
+                continue
+            never = waiting.never_fits(self.state, job)
+            if never is not None:
+                fair_share_lines.drop_head(line)
+                queue.unplaceable[job.seq] = job
+                lines.call(self.state, line, job)
+                self._show_reason(job, never, now)
+            elif waits is None:
+                waits, reservation = job, reserve(self.state, job, now)
+        if waits is not None:
+            self._hold_head(queue, waits, now)
+        elif budget:
+            queue.wait = None
+        return budget
+
+    def _start_beside(self, job: Job, reservation: Reservation | None, now: int) -> Job | None:
+        """Begins an attempt of a job that does not delay the one with the reservation."""
+        place = find_place_beside(self.state, job, reservation, now)
+        if place is None:
+            return None
+        unblock(job)
+        return lifecycle.start(self.state, job, place, now)
 
     def _place_from_shares(self, queue: JobQueue, budget: int, now: int) -> int:
         """As `_place_from`, for a queue with quota shares: until the heads of all of them have to wait."""
@@ -316,7 +360,7 @@ class Kernel:
         for job, transition in newcomers:
             if job.status is not Status.RUNNABLE or transition.reason is not None:
                 continue
-            first = waiting.first_before(job) or job
+            first = waiting.first_before(self.state, job) or job
             key = (job.queue.name, *waiting.shape_of(job), job.consumables, first.id, job is first)
             if key not in reasons:
                 reasons[key] = self._reason_text(job, first)

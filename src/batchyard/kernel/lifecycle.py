@@ -18,6 +18,7 @@ from batchyard.kernel.environment import log_stream_of
 from batchyard.kernel.identifiers import container_instance_arn, task_arn
 from batchyard.kernel.instances import ended_by
 from batchyard.kernel.ordering import fifo
+from batchyard.kernel.ordering.fair_share_lines import amount
 from batchyard.kernel.placement import Place, release_room, take_room
 from batchyard.kernel.records import Array, Ending, Job, JobQueue, Preemptions, Status, Task
 from batchyard.kernel.retries import TIMED_OUT, AttemptEnd, wants_retry
@@ -79,6 +80,7 @@ def start(state: State, job: Job, place: Place, now: int) -> Job:
     job.task = Task(id=task_id, instance=place.instance.id, environment=place.environment.name, ahead=place.ahead)
     state.tasks[task_id] = job
     take_room(state, place, job, now)
+    charge_share(job)
     consumable_resources.lock(state, job, job.task)
     enter(state, job, Status.STARTING, now)
     state.effects.start.append(Start(place.instance.engine, job, task_id, job.attempt))
@@ -100,6 +102,7 @@ def started(state: State, task_id: str, at: int) -> None:
     if job is None or job.task is None or job.status is not Status.STARTING:
         return
     job.started_at = at
+    note_running(job, at)
     enter(state, job, Status.RUNNING, at, job.status_reason if job.task.ending is Ending.PREEMPTED else None)
     if job.timeout is not None:
         heappush(state.deadlines, (at + 1000 * job.timeout, task_id))
@@ -149,6 +152,7 @@ def recalled(state: State, task_id: str, now: int) -> None:
     if job is None or job.task is None:
         return
     release_room(state, job, now)
+    discharge_share(job, now)
     task, job.task = job.task, None
     consumable_resources.give_back(state, task)
     job.attempt -= 1
@@ -159,6 +163,25 @@ def recalled(state: State, task_id: str, now: int) -> None:
         finish(state, job, Status.FAILED, job.parent.status_reason, now)
     else:
         _wait_again(state, job, None, now)
+
+
+def charge_share(job: Job) -> None:
+    """An attempt is in flight: in a queue with fair share it counts for its share from now on."""
+    if job.queue.fair is not None and job.share is not None:
+        job.queue.fair.fair_share.placed(job.share, amount(job.resources, job.service))
+
+
+def note_running(job: Job, at: int) -> None:
+    """The attempt in flight runs since then."""
+    if job.queue.fair is not None and job.share is not None:
+        job.queue.fair.fair_share.ran(job.share, at, amount(job.resources, job.service))
+
+
+def discharge_share(job: Job, at: int) -> None:
+    """The attempt in flight is over."""
+    if job.queue.fair is not None and job.share is not None:
+        counts = amount(job.resources, job.service)
+        job.queue.fair.fair_share.ended(job.share, at, counts, ran=job.started_at is not None)
 
 
 def forget_task(state: State, task_id: str, instance_id: str) -> None:
@@ -176,6 +199,7 @@ def end_attempt(state: State, job: Job, at: int, succeeded: bool, end: AttemptEn
     for task_id, instance_id in task.in_force:
         forget_task(state, task_id, instance_id)
     release_room(state, job, at)
+    discharge_share(job, at)
     if task.ending is Ending.PREEMPTED and not succeeded:
         _end_preempted(state, job, task, at, end)
         return
@@ -282,7 +306,7 @@ def finish(state: State, job: Job, status: Status, reason: str | None, now: int)
         del state.jobs[job.id]
         if job.service is None:
             state.ended[job.id] = (status, bytes(job.array.states) if job.array else None)
-        job.queue.count_out(job)
+        job.queue.count_out(job, now)
         if job.dependents:
             state.settling.append(Settled(job, None, succeeded))
         return

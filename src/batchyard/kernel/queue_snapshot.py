@@ -16,7 +16,7 @@ import msgspec
 
 from batchyard.kernel import quota_placement
 from batchyard.kernel.identifiers import Account
-from batchyard.kernel.ordering import fifo, share_lines
+from batchyard.kernel.ordering import fair_share_lines, fifo, share_lines
 from batchyard.kernel.records import Job, JobQueue, Kind, QuotaShare, Status
 from batchyard.kernel.scheduling_policies import policy_of
 from batchyard.kernel.state import State
@@ -36,8 +36,11 @@ class AtTheFront(msgspec.Struct, frozen=True):
     """When a job before it last started, as far as is known; 0 for never."""
 
 
-def front_of_queue(queue: JobQueue, account: Account) -> list[AtTheFront]:
+def front_of_queue(queue: JobQueue, account: Account, now: int) -> list[AtTheFront]:
     """The first 100 RUNNABLE jobs of the queue."""
+    if queue.fair is not None:
+        turns = fair_share_lines.in_order(queue.fair, now, queue.unplaceable.values())
+        return [_at_the_front(queue, turn, account) for turn in islice(turns, FRONT)]
     aside = nsmallest(FRONT, ((*fifo.place(job), job) for job in queue.unplaceable.values()))
     in_shares = ((*fifo.place(job), job) for share in queue.quota_shares.values() for job in _waiting_in(share))
     entries = merge(*map(fifo.in_order, (queue.waiting, *queue.lines.values())), aside, nsmallest(FRONT, in_shares))
@@ -57,6 +60,13 @@ def front_of_shares(queue: JobQueue, account: Account) -> dict[str, AtTheFront]:
         if first is not None:
             front[name] = next(_runnable(queue, (*fifo.place(first), first), account))
     return front
+
+
+def _at_the_front(queue: JobQueue, turn: fair_share_lines.Turn, account: Account) -> AtTheFront:
+    """In a queue with fair share the order changes with what the shares use: all moved up when a job last started."""
+    kind = "service-job" if turn.job.kind is Kind.SERVICE else "job"
+    child = "" if turn.child is None else f":{turn.child}"
+    return AtTheFront(account.arn(f"{kind}/{turn.job.id}{child}"), turn.job.seq, queue.last_start[1])
 
 
 def _waiting_in(share: QuotaShare) -> list[Job]:
@@ -98,16 +108,23 @@ def utilization(state: State, queue: JobQueue, now: int) -> shapes.QueueSnapshot
             shapes.QueueSnapshotCapacityUsage(capacity_unit=unit, quantity=quantity / 1000)
             for unit, quantity in sorted(total.items())
         ],
-        fairshare_utilization=_by_share(by_share) if policy and policy.fairshare_policy else None,
+        fairshare_utilization=_by_share(by_share, _active_shares(queue, now)) if queue.fair is not None else None,
         quota_share_utilization=_by_quota_share(by_quota_share) if policy and policy.quota_share_policy else None,
         last_updated_at=now,
     )
 
 
-def _by_share(usages: dict[str, Counter[str]]) -> shapes.FairshareUtilizationDetail:
+def _active_shares(queue: JobQueue, now: int) -> int:
+    if queue.fair is None:
+        return 0
+    queue.fair.fair_share.move(now)
+    return len(queue.fair.fair_share.accounts)
+
+
+def _by_share(usages: dict[str, Counter[str]], active: int) -> shapes.FairshareUtilizationDetail:
     top = sorted(usages.items(), key=lambda usage: (-usage[1].total(), usage[0]))[:TOP_SHARES]
     return shapes.FairshareUtilizationDetail(
-        active_share_count=len(usages),
+        active_share_count=active,
         top_capacity_utilization=[
             shapes.FairshareCapacityUtilization(
                 share_identifier=share,

@@ -17,7 +17,7 @@ from batchyard.kernel.identifiers import NAME
 from batchyard.kernel.quota_shares import forget_shares
 from batchyard.kernel.records import ComputeEnvironment, JobQueue
 from batchyard.kernel.refusal import Refusal
-from batchyard.kernel.scheduling_policies import find_policy, policy_of
+from batchyard.kernel.scheduling_policies import find_policy, follow_policy, policy_of
 from batchyard.kernel.service_environments import checked_order
 from batchyard.kernel.state import State
 from batchyard.kernel.tags import check_tags
@@ -71,7 +71,8 @@ def create_queue(state: State, command: CreateJobQueue, now: int) -> shapes.Crea
         tags=request.tags or {},
         job_state_time_limit_actions=request.job_state_time_limit_actions or [],
     )
-    state.queues[name] = JobQueue(detail=detail, due=now + 1)
+    queue = state.queues[name] = JobQueue(detail=detail, due=now + 1)
+    follow_policy(state, queue, now)
     save_queue(state, detail)
     return shapes.CreateJobQueueResponse(job_queue_name=name, job_queue_arn=detail.job_queue_arn)
 
@@ -213,6 +214,8 @@ def update_queue(state: State, command: UpdateJobQueue, now: int) -> shapes.Upda
         given["job_queue_type"] = _type_of(state, order)
     queue.detail = msgspec.structs.replace(queue.detail, **given, status="UPDATING", status_reason="JobQueue Updating")
     queue.due = now + 1
+    if request.scheduling_policy_arn:
+        follow_policy(state, queue, now)
     lifecycle.reconsider(queue)
     save_queue(state, queue.detail)
     return shapes.UpdateJobQueueResponse(

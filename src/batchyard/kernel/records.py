@@ -14,6 +14,7 @@ import msgspec
 
 from batchyard.catalogue import InstanceType
 from batchyard.kernel.identifiers import task_id_of
+from batchyard.kernel.ordering.fair_share import FairShare
 from batchyard.kernel.resources import NOTHING as NOTHING
 from batchyard.kernel.resources import Resources as Resources
 from batchyard.kernel.scaling.plans import Unmet
@@ -274,6 +275,27 @@ class ConsumableResource(msgspec.Struct, kw_only=True):
         return self.shown_total - self.in_use
 
 
+class ShareLine(msgspec.Struct, kw_only=True):
+    """Those who wait in one share of a queue with fair share."""
+
+    waiting: list[tuple[int, int, int, Job]] = msgspec.field(default_factory=list)
+    """A heap of (negative priority, rank, seq, job): see `ordering/fair_share_lines.py`."""
+    lines: dict[str, list[tuple[int, int, int, Job]]] = msgspec.field(default_factory=dict)
+    """As `JobQueue.lines`, of the jobs of this share: those that lack a consumable resource."""
+
+
+class FairShareLines(msgspec.Struct, kw_only=True):
+    """What waits in a queue with fair share, and the account of its shares."""
+
+    fair_share: FairShare
+    shares: dict[str, ShareLine] = msgspec.field(default_factory=dict)
+    """By share identifier."""
+
+    def of(self, share: str) -> ShareLine:
+        """The line of a share; one that has become empty may be dropped, and comes back here."""
+        return self.shares.setdefault(share, ShareLine())
+
+
 class HeadWait(msgspec.Struct):
     """What holds up the head of a queue. It goes into the history once it has lasted for a while."""
 
@@ -301,6 +323,8 @@ class JobQueue(msgspec.Struct, kw_only=True):
     quota_shares: dict[str, QuotaShare] = msgspec.field(default_factory=dict)
     demand: dict[Resources, int] = msgspec.field(default_factory=dict)
     """How many jobs are RUNNABLE (children of arrays one by one), by what they ask for."""
+    fair: FairShareLines | None = None
+    """In a queue with a fair-share policy: its shares, and those who wait in them instead of in `waiting`."""
     waiting: list[tuple[int, int, Job]] = msgspec.field(default_factory=list)
     """A heap of (rank, seq, job): see `ordering/fifo.py`."""
     last_start: tuple[tuple[int, int], int] = ((0, 0), 0)
@@ -337,6 +361,8 @@ class JobQueue(msgspec.Struct, kw_only=True):
         self.unfinished += 1
         if job.share is not None:
             self.shares[job.share] = self.shares.get(job.share, 0) + 1
+            if self.fair is not None:
+                self.fair.fair_share.joined(job.share)
 
     def count_waiting(self, job: Job, more: int) -> None:
         """So many more (or fewer) jobs like this one are RUNNABLE."""
@@ -346,10 +372,12 @@ class JobQueue(msgspec.Struct, kw_only=True):
         else:
             self.demand.pop(job.resources, None)
 
-    def count_out(self, job: Job) -> None:
+    def count_out(self, job: Job, now: int) -> None:
         """A job has finished."""
         self.unfinished -= 1
         if job.share is not None:
+            if self.fair is not None:
+                self.fair.fair_share.left(job.share, now)
             self.shares[job.share] -= 1
             if not self.shares[job.share]:
                 del self.shares[job.share]

@@ -15,7 +15,8 @@ import msgspec
 
 from batchyard.kernel.commands import CreateSchedulingPolicy, DeleteSchedulingPolicy, UpdateSchedulingPolicy
 from batchyard.kernel.identifiers import NAME
-from batchyard.kernel.records import JobQueue
+from batchyard.kernel.ordering.fair_share import FairShare, policy_from
+from batchyard.kernel.records import FairShareLines, JobQueue
 from batchyard.kernel.refusal import Refusal
 from batchyard.kernel.state import State
 from batchyard.kernel.tags import check_tags
@@ -64,7 +65,7 @@ def create_policy(state: State, command: CreateSchedulingPolicy, _now: int) -> s
     return shapes.CreateSchedulingPolicyResponse(name=detail.name, arn=detail.arn)
 
 
-def update_policy(state: State, command: UpdateSchedulingPolicy, _now: int) -> None:
+def update_policy(state: State, command: UpdateSchedulingPolicy, now: int) -> None:
     """UpdateSchedulingPolicy: a new policy of the same kind takes the place of the old."""
     request = command.request
     detail = find_policy(state, request.arn)
@@ -80,6 +81,20 @@ def update_policy(state: State, command: UpdateSchedulingPolicy, _now: int) -> N
     if request.quota_share_policy is not None:
         detail.quota_share_policy = request.quota_share_policy
     save_policy(state, detail)
+    for queue in state.queues.values():
+        if queue.detail.scheduling_policy_arn == detail.arn:
+            follow_policy(state, queue, now)
+
+
+def follow_policy(state: State, queue: JobQueue, now: int) -> None:
+    """The queue's policy is new, or has changed."""
+    policy = policy_of(state, queue)
+    if policy is None or policy.fairshare_policy is None:
+        return
+    if queue.fair is None:
+        queue.fair = FairShareLines(fair_share=FairShare(policy=policy_from(policy.fairshare_policy)))
+    else:
+        queue.fair.fair_share.follow(policy_from(policy.fairshare_policy), now)
 
 
 def delete_policy(state: State, command: DeleteSchedulingPolicy, _now: int) -> None:
@@ -164,9 +179,10 @@ def check_share_identifier(state: State, queue: JobQueue, share: str | None) -> 
         )
     if not _IDENTIFIER.match(share):
         raise Refusal("shareIdentifier must be 1 to 255 letters and digits")
-    if share not in queue.shares and len(queue.shares) >= MAXIMUM_ACTIVE_SHARES:
+    active = queue.fair.fair_share.accounts.keys() if queue.fair is not None else queue.shares.keys()
+    if share not in active and len(active) >= MAXIMUM_ACTIVE_SHARES:
         raise Refusal(
-            f"Job queue {queue.detail.job_queue_arn} has {len(queue.shares)} active share identifiers, and cannot have more"
+            f"Job queue {queue.detail.job_queue_arn} has {len(active)} active share identifiers, and cannot have more"
             f" than {MAXIMUM_ACTIVE_SHARES}"
         )
     return state.shared_text(share)

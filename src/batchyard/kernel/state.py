@@ -75,6 +75,8 @@ class State(msgspec.Struct, kw_only=True):
     settings: Settings
     effects: Effects = msgspec.field(default_factory=Effects)
     """What has been decided since the control loop last took the effects."""
+    now: int = 0
+    """The time of the last message or step: for what is only asked."""
     next_seq: int = 1
     jobs: dict[str, Job] = msgspec.field(default_factory=dict)
     """Single jobs and array parents by id. Children are found through their parent."""

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from heapq import heapify, heappush
 
 import msgspec
@@ -15,6 +15,7 @@ from batchyard.kernel.blocked import resume
 from batchyard.kernel.dependencies import wait_for
 from batchyard.kernel.effects import Stop
 from batchyard.kernel.ordering import fifo
+from batchyard.kernel.ordering.fair_share import Run
 from batchyard.kernel.placement import occupy
 from batchyard.kernel.records import (
     AppliedUpdate,
@@ -36,6 +37,7 @@ from batchyard.kernel.records import (
     Status,
     Task,
 )
+from batchyard.kernel.scheduling_policies import follow_policy
 from batchyard.kernel.state import DefinitionFamily, State
 from batchyard.kernel.submission_tokens import SubmissionToken
 from batchyard.shapes import batch as shapes
@@ -106,6 +108,9 @@ class Snapshot(msgspec.Struct, kw_only=True):
     quota_shares: list[shapes.DescribeQuotaShareResponse]
     consumable_resources: list[ConsumableResourceDetail]
     consumable_updates: list[AppliedUpdate]
+    ended_runs: Callable[[Mapping[str, int]], Iterable[tuple[str, Run]]]
+    """What the shares of fair-share queues have used of late, with the queue: asked once, for the queues named and since the
+    times that go with them."""
     requirements: dict[int, tuple[Requirement, ...]]
     """The consumable resources that unfinished jobs need, by seq."""
     children: dict[int, list[StoredJob]]
@@ -116,6 +121,7 @@ class Snapshot(msgspec.Struct, kw_only=True):
 
 def restore(state: State, snapshot: Snapshot, now: int) -> None:
     """Fills an empty state. The instances must have been added before: tasks in force are booked on them."""
+    state.now = now
     state.next_seq = snapshot.next_seq
     state.definitions = snapshot.definitions
     for environment in snapshot.environments:
@@ -138,6 +144,8 @@ def restore(state: State, snapshot: Snapshot, now: int) -> None:
         queue_of = state.queues[(share.job_queue_arn or "").rpartition("/")[2]]
         queue_of.quota_shares[share.quota_share_name or ""] = QuotaShare(detail=share, queue=queue_of, due=due)
     state.scheduling_policies = {policy.name or "": policy for policy in snapshot.scheduling_policies}
+    for restored_queue in state.queues.values():
+        follow_policy(state, restored_queue, now)
     for token in sorted(snapshot.submission_tokens, key=lambda token: token.at):
         state.submission_tokens[token.token] = token
     for detail in snapshot.consumable_resources:
@@ -155,12 +163,24 @@ def restore(state: State, snapshot: Snapshot, now: int) -> None:
         _restore_place_in_queue(job)
     for restored_queue in state.queues.values():
         resume(restored_queue)
+    _restore_usage(state, snapshot, now)
     heapify(state.deadlines)
     for instance in list(state.instances.values()):
         if instance.detail is not None:
             instances.watch(state, instance, now)
     _restore_demand(state)
     state.scaling_due = True
+
+
+def _restore_usage(state: State, snapshot: Snapshot, now: int) -> None:
+    fair = {queue.name: queue.fair.fair_share for queue in state.queues.values() if queue.fair is not None}
+    if not fair:
+        return
+    runs: dict[str, list[Run]] = {}
+    for name, run in snapshot.ended_runs({name: now - each.policy.window for name, each in fair.items()}):
+        runs.setdefault(name, []).append(run)
+    for name, some in runs.items():
+        fair[name].learn(some, now)
 
 
 def _restore_demand(state: State) -> None:
@@ -241,6 +261,9 @@ def _restore_task(state: State, job: Job, task: Task) -> None:
                 instance.line.append(job)
             else:
                 occupy(state, instance, job)
+    lifecycle.charge_share(job)
+    if job.started_at is not None:
+        lifecycle.note_running(job, job.started_at)
     _restore_use(state, job, task)
     consumable_resources.book(state, task)
     for task_id, instance_id in task.in_force:

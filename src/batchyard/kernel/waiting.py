@@ -14,7 +14,8 @@ import msgspec
 from batchyard.kernel import arrays, quota_placement, service_placement
 from batchyard.kernel.consumable_resources import lacks
 from batchyard.kernel.instances import takes_tasks
-from batchyard.kernel.ordering import fifo, lines, share_lines
+from batchyard.kernel.ordering import fair_share_lines, fifo, lines, share_lines
+from batchyard.kernel.ordering.fair_share import FairShare
 from batchyard.kernel.placement import Capacity, capacity_of, environments_of, slices_of
 from batchyard.kernel.records import (
     ComputeEnvironment,
@@ -255,15 +256,24 @@ def _explain_runnable(state: State, job: Job, index: int | None) -> Reason:
         return _with_time_limit(never, job)
     entry = job
     share = quota_placement.share_of(job)
-    ahead = fifo.jobs_ahead(queue, entry) if share is None else share_lines.jobs_ahead(share, job)
-    line = f"job queue {queue.name}" if share is None else f"quota share {share.name} of job queue {queue.name}"
+    line = f"job queue {queue.name}"
+    if queue.fair is not None:
+        ahead = fair_share_lines.jobs_ahead(queue.fair, entry, state.now)
+        line += f" by fair share ({_standing(queue.fair.fair_share, job, state.now)})"
+    elif share is not None:
+        ahead = share_lines.jobs_ahead(share, job)
+        line = f"quota share {share.name} of {line}"
+    else:
+        ahead = fifo.jobs_ahead(queue, entry)
     if job.array is not None and index is not None:
         ahead += sum(job.array.states[before] == Status.RUNNABLE for before in range(index))
         ahead -= sum(child.status is Status.RUNNABLE and child.index < index for child in job.array.children.values())
     lacking = consumable_reason(state, job)
     if lacking is not None:
         return lacking
-    first = first_before(job)
+    if fair_share_lines.is_held_back(state, queue, job):
+        return Reason(_held_back(state, queue, job), kind="RESERVED")
+    first = first_before(state, job)
     if ahead == 0 or first is None:
         reason = head_reason(state, queue, job)
         return _with_time_limit(Reason(f"Is next in {line}. {reason.text}", reason.code, reason.kind), job)
@@ -284,8 +294,33 @@ def _with_time_limit(reason: Reason, job: Job, subject: str = "It") -> Reason:
     return msgspec.structs.replace(reason, text=text)
 
 
-def first_before(job: Job) -> Job | None:
+def _standing(fair_share: FairShare, job: Job, now: int) -> str:
+    """What a job's share has had, beside what it should have."""
+    share = job.share or ""
+    account = fair_share.accounts[share]
+    entitlement = fair_share.entitlements()[share]
+    return (
+        f"share {share} has used {account.usage.vcpu_seconds(now) / 3600:.3g} vCPU-hours of late and has"
+        f" {account.in_flight / 1000:g} vCPU in flight; it is entitled to {entitlement:.1%}"
+    )
+
+
+def _held_back(state: State, queue: JobQueue, job: Job) -> str:
+    assert queue.fair is not None
+    fair_share = queue.fair.fair_share
+    capacity = fair_share_lines.capacity_of(state, queue)
+    active = len(fair_share.accounts)
+    return (
+        f"Needs {job.resources}; of the {capacity / 1000:g} vCPU of job queue {queue.name} {fair_share.in_flight / 1000:g} are in"
+        f" flight, and {fair_share.reserved(capacity) / 1000:g} are reserved for shares that are not active yet"
+        f" (computeReservation {fair_share.policy.reservation}, {active} active)."
+    )
+
+
+def first_before(state: State, job: Job) -> Job | None:
     """The head of the line that a RUNNABLE job stands in."""
+    if job.queue.fair is not None:
+        return next(fair_share_lines.candidates(job.queue.fair, state.now), None)
     share = quota_placement.share_of(job)
     return fifo.head(job.queue) if share is None else share_lines.head(share)
 

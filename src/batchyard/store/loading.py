@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -16,6 +17,7 @@ from batchyard.kernel.records import AppliedUpdate, ConsumableResourceDetail, In
 from batchyard.kernel.state import DefinitionFamily
 from batchyard.kernel.stored import Snapshot, StoredJob
 from batchyard.shapes import batch as shapes
+from batchyard.store.fair_share_history import ended_runs
 from batchyard.store.rows import stored_job
 from batchyard.store.schema import job_consumable_resources, job_definitions, jobs, resources
 
@@ -45,6 +47,7 @@ def snapshot(connection: Connection) -> Iterator[Snapshot]:
         submission_tokens=_details(connection, submission_tokens.KIND, submission_tokens.SubmissionToken),
         consumable_resources=_details(connection, "consumable-resource", ConsumableResourceDetail),
         consumable_updates=_details(connection, "consumable-resource-update", AppliedUpdate),
+        ended_runs=partial(ended_runs, connection),
         requirements=_requirements(connection),
         children={row.seq: _children(connection, row.seq) for row in connection.execute(arrays)},
         jobs=(stored_job(row) for row in connection.execution_options(yield_per=1000).execute(unfinished)),

@@ -62,7 +62,7 @@ class JobQueues:
             policy = policy_of(kernel.state, queue)
             quota = policy is not None and policy.quota_share_policy is not None
             return (
-                queue_snapshot.front_of_queue(queue, account),
+                queue_snapshot.front_of_queue(queue, account, now),
                 queue_snapshot.front_of_shares(queue, account) if quota else None,
                 queue_snapshot.utilization(kernel.state, queue, now),
             )

@@ -18,32 +18,11 @@ import msgspec
 
 from batchyard.kernel.arrays import next_ready
 from batchyard.kernel.ordering import fifo
-from batchyard.kernel.ordering.fair_share import FairShare
-from batchyard.kernel.records import Job, Resources, ServiceRequest, Status
+from batchyard.kernel.records import FairShareLines, Job, JobQueue, Resources, ServiceRequest, ShareLine, Status
+from batchyard.kernel.state import State
 
 Entry = tuple[int, int, int, Job]
 """Negative priority, rank, seq (`fifo.place_in_share`), and the job."""
-
-
-class ShareLine(msgspec.Struct, kw_only=True):
-    """Those who wait in one share."""
-
-    waiting: list[Entry] = []
-    """A heap."""
-    lines: dict[str, list[Entry]] = {}
-    """As `JobQueue.lines`, of the jobs of this share: those that lack a consumable resource."""
-
-
-class Lines(msgspec.Struct, kw_only=True):
-    """What waits in one queue, and the account of its shares."""
-
-    fair_share: FairShare
-    shares: dict[str, ShareLine] = {}
-    """By share identifier."""
-
-    def of(self, share: str) -> ShareLine:
-        """The line of a share; one that has become empty is dropped by `head`, and comes back here."""
-        return self.shares.setdefault(share, ShareLine())
 
 
 class Turn(NamedTuple):
@@ -78,7 +57,7 @@ def amount(resources: Resources, service: ServiceRequest | None) -> int:
     return 1000 * service.instance_count if service is not None else resources.milli_vcpus
 
 
-def head(lines: Lines, share: str) -> Job | None:
+def head(lines: FairShareLines, share: str) -> Job | None:
     """The job, or the array, whose turn it is in its share. Entries that no longer wait are dropped on the way."""
     line = lines.shares.get(share)
     if line is None:
@@ -116,7 +95,7 @@ def remove(line: ShareLine, job: Job) -> bool:
     return found
 
 
-def candidates(lines: Lines, now: int) -> Iterator[Job]:
+def candidates(lines: FairShareLines, now: int) -> Iterator[Job]:
     """The heads of the lines, the share with the smallest claim first. Whoever asks starts the job (`FairShare.placed`, then
     `take`), moves it elsewhere (`drop_head`), or leaves it where it is; then the share's next head has its turn according
     to what the share has by then. A share whose head was left where it is, is not looked at again. One round costs
@@ -142,7 +121,26 @@ def candidates(lines: Lines, now: int) -> Iterator[Job]:
             heappush(claims, (fair_share.claim(share, now), following.seq, share, following))
 
 
-def in_order(lines: Lines, now: int, aside: Iterable[Job] = ()) -> Iterator[Turn]:
+def is_held_back(state: State, queue: JobQueue, job: Job) -> bool:
+    """Whether a job would use what is reserved for shares that are not active yet."""
+    if queue.fair is None or job.share is None or not queue.fair.fair_share.policy.reservation:
+        return False
+    return queue.fair.fair_share.held_back(job.share, amount(job.resources, job.service), capacity_of(state, queue))
+
+
+def capacity_of(state: State, queue: JobQueue) -> int:
+    """What reservations are a part of: `maxvCpus`, or `unmanagedvCpus`, of all compute environments of the queue, in
+    thousandths of a vCPU; of a queue for service jobs, thousandths of an instance."""
+    if queue.is_service:
+        names = [entry.service_environment.rpartition("/")[2] for entry in queue.detail.service_environment_order or ()]
+        services = [state.service_environments[name] for name in names if name in state.service_environments]
+        return sum(1000 * (limit.max_capacity or 0) for each in services for limit in each.detail.capacity_limits or ())
+    order = queue.detail.compute_environment_order or ()
+    names = [entry.compute_environment.rpartition("/")[2] for entry in order]
+    return sum(state.environments[name].max_milli_vcpus for name in names if name in state.environments)
+
+
+def in_order(lines: FairShareLines, now: int, aside: Iterable[Job] = ()) -> Iterator[Turn]:
     """All that wait, in the order in which they would start if there were room now for one after another. Costs no more than
     what is asked for, and O(shares). Those that lack a consumable resource, and those that were set `aside`, keep their
     place in it."""
@@ -153,7 +151,7 @@ def in_order(lines: Lines, now: int, aside: Iterable[Job] = ()) -> Iterator[Turn
         yield place.turn
 
 
-def jobs_ahead(lines: Lines, job: Job, now: int, at_most: int = 10_000) -> int:
+def jobs_ahead(lines: FairShareLines, job: Job, now: int, at_most: int = 10_000) -> int:
     """How many waiting jobs of all shares (array children one by one) come before this one, or before the first waiting child
     of this array. Not counted beyond `at_most`, which limits the cost."""
     lines.fair_share.move(now)
@@ -177,7 +175,7 @@ def in_line(line: ShareLine) -> Iterator[Job]:
     return (entry[3] for entry in fifo.in_order(line.waiting) if fifo.waits(entry[3]))
 
 
-def standings(lines: Lines, now: int, aside: Iterable[Job] = ()) -> list[Standing]:
+def standings(lines: FairShareLines, now: int, aside: Iterable[Job] = ()) -> list[Standing]:
     """All active shares, the one with the smallest claim first. `aside` as in `in_order`. O(n) in what waits."""
     fair_share = lines.fair_share
     fair_share.move(now)
@@ -212,7 +210,7 @@ def _by_share(jobs: Iterable[Job]) -> dict[str, list[Entry]]:
     return heaps
 
 
-def _heaps(lines: Lines, share: str, elsewhere: dict[str, list[Entry]]) -> list[list[Entry]]:
+def _heaps(lines: FairShareLines, share: str, elsewhere: dict[str, list[Entry]]) -> list[list[Entry]]:
     """All the heaps in which jobs of a share wait."""
     line = lines.shares.get(share) or ShareLine()
     return [line.waiting, *line.lines.values(), elsewhere.get(share, [])]
@@ -227,7 +225,7 @@ class _Place(NamedTuple):
     turn: Turn
 
 
-def _places(lines: Lines, share: str, now: int, *heaps: list[Entry]) -> Iterator[_Place]:
+def _places(lines: FairShareLines, share: str, now: int, *heaps: list[Entry]) -> Iterator[_Place]:
     """The places of those in these heaps, all of one share, as they would start one after another."""
     claim = lines.fair_share.claim(share, now)
     for _, _, seq, job in merge(*map(fifo.in_order, heaps)):

@@ -4,8 +4,8 @@ Sources: User Guide "Job queues" and "Automated job retries" (a retried job goes
 of the queue blocks those behind it, so that a large job is never starved by small ones; a job that nothing in the
 queue could ever run is set aside and blocks nobody.
 
-An array stands in the queue once, for all of its children that wait. A job in a quota share stands in the line of the share
-instead (`share_lines.py`).
+An array stands in the queue once, for all of its children that wait. A job in a quota share, or in a queue
+with fair share, stands in the line of its share instead (`share_lines.py`, `fair_share_lines.py`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from heapq import heapify, heappop, heappush
 from typing import Any, TypeVar
 
 from batchyard.kernel.arrays import next_ready
-from batchyard.kernel.records import Job, JobQueue, QuotaShare, Status
+from batchyard.kernel.records import Job, JobQueue, QuotaShare, ShareLine, Status
 
 Entry = tuple[int, int, Job]
 """Rank, seq, job: what the heaps of a queue hold."""
@@ -33,9 +33,9 @@ def enqueue(queue: JobQueue, job: Job) -> None:
         if job.array.queued:
             return
         job.array.queued = True
-    share = queue.quota_shares.get(job.share or "")
-    if share is not None:
-        heappush(share.waiting, (*place_in_share(job), job))
+    line = line_of(job)
+    if not isinstance(line, JobQueue):
+        heappush(line.waiting, (*place_in_share(job), job))
         return
     entry = (*place(job), job)
     heappush(queue.waiting, entry)
@@ -62,8 +62,10 @@ def drop_left(heap: list[Entry]) -> None:
         heappop(heap)
 
 
-def line_of(job: Job) -> JobQueue | QuotaShare:
-    """Where the job waits for its turn: its quota share, or its queue."""
+def line_of(job: Job) -> JobQueue | QuotaShare | ShareLine:
+    """Where the job waits for its turn: its quota share, its share, or its queue."""
+    if job.queue.fair is not None:
+        return job.queue.fair.of(job.share or "")
     return job.queue.quota_shares.get(job.share or "") or job.queue
 
 
@@ -124,6 +126,8 @@ def leave(queue: JobQueue, job: Job) -> None:
     heaps: list[list[Any]] = [queue.waiting, *queue.lines.values(), *queue.shapes.values()]
     for share in queue.quota_shares.values():
         heaps += (share.waiting, *share.lines.values())
+    for line in queue.fair.shares.values() if queue.fair is not None else ():
+        heaps += (line.waiting, *line.lines.values())
     if queue.left * 2 >= sum(map(len, heaps)):
         queue.left = 0
         for heap in heaps:

@@ -30,10 +30,12 @@ class Queue(Protocol):
 
 
 def all_queues(state: State) -> Iterator[Queue]:
-    """The queues, each followed by its quota shares."""
+    """The queues, each followed by its quota shares, or by its shares."""
     for queue in state.queues.values():
         yield queue
         yield from queue.quota_shares.values()
+        if queue.fair is not None:
+            yield from list(queue.fair.shares.values())
 
 
 def stand_in_line(state: State, queue: Queue) -> bool:
