@@ -26,6 +26,8 @@ def start(state: State, job: Job, service: ServiceRequest, gang: Gang, now: int)
     job.started_at = job.stopped_at = None
     service.scheduled_at = now
     gang.environment.count(service, 1)
+    if job.quota_share is not None:
+        job.quota_share.count(job, 1)
     nodes = []
     for number, instance in enumerate(gang.instances):
         node = Node(id=node_task_id(job.id, job.attempt, number), instance=instance.id)

@@ -238,7 +238,7 @@ class Kernel:
                 gangs.start(self.state, job, job.service, gang, now)
             return job if gang is not None else None
         place = find_place(self.state, job)
-        if place is None or (place.ahead and quota_placement.share_of(job) is not None):
+        if place is None or (place.ahead and job.quota_share is not None):
             return None
         unblock(job)
         return lifecycle.start(self.state, job, place, now)

@@ -73,6 +73,8 @@ def start(state: State, job: Job, place: Place, now: int) -> Job:
     job.task = Task(id=task_id, instance=place.instance.id, environment=place.environment.name, ahead=place.ahead)
     state.tasks[task_id] = job
     take_room(place, job, now)
+    if job.quota_share is not None:
+        job.quota_share.count(job, 1)
     consumable_resources.lock(state, job, job.task)
     enter(state, job, Status.STARTING, now)
     state.effects.start.append(Start(place.instance.engine, job, task_id, job.attempt))
@@ -170,6 +172,8 @@ def end_attempt(state: State, job: Job, at: int, succeeded: bool, end: AttemptEn
     for task_id, instance_id in task.in_force:
         forget_task(state, task_id, instance_id)
     release_room(state, job, at)
+    if job.quota_share is not None:
+        job.quota_share.count(job, -1)
     if task.ending is Ending.PREEMPTED and not succeeded:
         _end_preempted(state, job, task, at, end)
         return

@@ -245,7 +245,9 @@ def _restore_task(state: State, job: Job, task: Task) -> None:
 
 
 def _restore_use(state: State, job: Job, task: Task) -> None:
-    """Charges the environment with what runs in it."""
+    """Charges the environment and the quota share with what runs in it."""
+    if job.quota_share is not None:
+        job.quota_share.count(job, 1)
     if job.service is not None:
         service_environment = state.service_environments.get(task.environment)
         if service_environment is not None:

@@ -111,7 +111,7 @@ def _fits_but_for_max_vcpus(state: State, environment: ComputeEnvironment, wante
 def head_reason(state: State, queue: JobQueue, job: Job, subject: str = "It") -> Reason:
     """Why the job whose turn it is (`subject` names it in the sentence) can't start now, though it could at another time."""
     reason = _no_room(state, queue, job, subject)
-    if reason.code is None and quota_placement.share_of(job) is not None:
+    if reason.code is None and job.quota_share is not None:
         return Reason(quota_placement.why_not_now(state, job, subject, reason.text))
     return reason
 
@@ -182,7 +182,7 @@ def _explain_runnable(state: State, job: Job, index: int | None) -> Reason:
     if never is not None:
         return _with_time_limit(never, job)
     entry = job
-    share = quota_placement.share_of(job)
+    share = job.quota_share
     ahead = fifo.jobs_ahead(queue, entry) if share is None else share_lines.jobs_ahead(share, job)
     line = f"job queue {queue.name}" if share is None else f"quota share {share.name} of job queue {queue.name}"
     if job.array is not None and index is not None:
@@ -214,7 +214,7 @@ def _with_time_limit(reason: Reason, job: Job, subject: str = "It") -> Reason:
 
 def first_before(job: Job) -> Job | None:
     """The head of the line that a RUNNABLE job stands in."""
-    share = quota_placement.share_of(job)
+    share = job.quota_share
     return fifo.head(job.queue) if share is None else share_lines.head(share)
 
 

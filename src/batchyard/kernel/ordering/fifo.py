@@ -33,21 +33,20 @@ def enqueue(queue: JobQueue, job: Job) -> None:
         if job.array.queued:
             return
         job.array.queued = True
-    share = queue.quota_shares.get(job.share or "")
-    if share is not None:
-        heappush(share.waiting, (*place_in_share(job), job))
+    if job.quota_share is not None:
+        heappush(job.quota_share.waiting, (*place_in_share(job), job))
         return
     heappush(queue.waiting, (*place(job), job))
 
 
 def line_of(job: Job) -> JobQueue | QuotaShare:
     """Where the job waits for its turn: its quota share, or its queue."""
-    return job.queue.quota_shares.get(job.share or "") or job.queue
+    return job.quota_share or job.queue
 
 
 def place_in_line(job: Job) -> tuple[int, ...]:
     """The place of the job's entry, be it in a queue or in a quota share."""
-    return place(job) if line_of(job) is job.queue else place_in_share(job)
+    return place(job) if job.quota_share is None else place_in_share(job)
 
 
 def place_in_share(job: Job) -> tuple[int, int, int]:
