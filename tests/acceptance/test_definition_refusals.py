@@ -14,6 +14,7 @@ import test_definitions_nodes as several_nodes
 import test_submission_kinds as submissions
 from botocore.config import Config
 from definition_forms import Form, beside, group, needs, nodes, pod, single, task
+from response_shapes import watch
 
 from server_process import ServerProcess
 from work import new_name, new_queue, refused, register, settled_environment
@@ -105,7 +106,9 @@ REGISTRATIONS: list[tuple[Form, str]] = [
 def as_sent(server: ServerProcess) -> Any:
     """A client that checks nothing itself."""
     unchecked = Config(parameter_validation=False, retries={"total_max_attempts": 1})
-    return server.session().client("batch", endpoint_url=server.endpoint, config=unchecked)
+    client = server.session().client("batch", endpoint_url=server.endpoint, config=unchecked)
+    watch(client)
+    return client
 
 
 @pytest.mark.parametrize(("request_", "text"), REGISTRATIONS)

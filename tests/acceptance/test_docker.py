@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from dockerd import docker_daemon
+from response_shapes import watch
 from training import new_training_queue, payload, submit_training, trained, training_reached
 
 from server_process import ServerProcess
@@ -28,7 +29,9 @@ def docker_url() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def docker_server(docker_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     folder = tmp_path_factory.mktemp("docker-server") / "data"
-    with ServerProcess(folder, runtime="auto", docker_host=docker_url, overcommit=2) as server:
+    server = ServerProcess(folder, runtime="auto", docker_host=docker_url, overcommit=2)
+    server.configure_client = watch
+    with server:
         yield server
         assert "Traceback" not in server.log(), server.log()
 

@@ -261,8 +261,6 @@ class TestJobQueues:
         assert text in creating_queue(batch, environments=("default",), schedulingPolicyArn=unknown)
         fair = batch.create_scheduling_policy(name=new_name("fair"), fairsharePolicy={})["arn"]
         quota = batch.create_scheduling_policy(name=new_name("quota"), quotaSharePolicy=QUOTA)["arn"]
-        text = "A quotaSharePolicy can only be used with job queues of type SAGEMAKER_TRAINING"
-        assert text in creating_queue(batch, environments=("default",), schedulingPolicyArn=quota)
         counted = new_service_environment(batch)
         text = "needs a service environment with limits for instance types"
         assert text in creating_queue(batch, services=(counted,), schedulingPolicyArn=quota)
@@ -345,6 +343,21 @@ class TestQuotaShares:
         before = batch.list_quota_shares(jobQueue=quota_queue)["quotaShares"]
         assert text in refused(batch.create_quota_share, **share_form(quota_queue, **members))
         assert batch.list_quota_shares(jobQueue=quota_queue)["quotaShares"] == before
+
+    def test_in_a_queue_of_container_jobs(self, batch: Any) -> None:
+        policy = batch.create_scheduling_policy(name=new_name("quota"), quotaSharePolicy=QUOTA)["arn"]
+        queue = new_queue(batch, schedulingPolicyArn=policy)
+        for limits, text in (
+            ([LARGE], f"capacityUnit '{INSTANCE_TYPE}' is not for a job queue of container jobs (VCPU, MEMORY, GPU)"),
+            ([{"maxCapacity": 1, "capacityUnit": "GPU"}], "must limit VCPU in a job queue of container jobs"),
+        ):
+            assert text in refused(batch.create_quota_share, **share_form(queue, capacityLimits=limits))
+        job = {"jobName": "j", "jobQueue": queue, "jobDefinition": register(batch)}
+        assert "has a quota share policy, and it names the quota share." in refused(batch.submit_job, **job)
+        assert "Quota share nobody not found." in refused(batch.submit_job, **job, shareIdentifier="nobody")
+        tags = {"batchyard:preemptionRetriesBeforeTermination": "often"}
+        text = "must be a whole number of at least 0, got 'often'"
+        assert text in refused(batch.submit_job, **job, shareIdentifier="nobody", tags=tags)
 
     def test_a_life(self, batch: Any, quota_queue: str) -> None:
         form = share_form(quota_queue)
@@ -542,6 +555,18 @@ class TestServiceJobs:
         text = "InputDataConfig cannot name a channel twice"
         given = payload(InputDataConfig=channels)
         assert text in refused(submit_training, batch=batch, queue=queue, given=given)
+
+    def test_ending(self, batch: Any) -> None:
+        job_id = submit_training(
+            batch, new_training_queue(batch, new_service_environment(batch, state="DISABLED")), payload()
+        )
+        for reason, text in (("", "reason must not be empty"), ("x" * 1025, "at most 1024 characters, got 1025")):
+            assert text in refused(batch.terminate_service_job, jobId=job_id, reason=reason)
+            assert text in refused(batch.terminate_service_jobs, jobs=[job_id], reason=reason)
+        for jobs, count in (([], 0), ([job_id] * 51, 51)):
+            text = f"jobs must have 1 to 50 entries, got {count}"
+            assert text in refused(batch.terminate_service_jobs, jobs=jobs, reason="x")
+        assert batch.describe_service_job(jobId=job_id)["status"] == "RUNNABLE"
 
 
 class TestHowMuchCanBeAskedForAtOnce:

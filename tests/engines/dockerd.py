@@ -8,6 +8,7 @@ skipped test.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import http.client
 import io
 import os
@@ -47,6 +48,10 @@ class DockerDaemon:
 
     def start(self) -> None:
         """Start the daemon on its folder and return once it answers."""
+        with _one_at_a_time():
+            self._start()
+
+    def _start(self) -> None:
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [
@@ -278,6 +283,15 @@ def docker_registry() -> Iterator[DockerRegistry]:
         finally:
             process.kill()
             process.wait()
+
+
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Daemons that start at the same moment, of whatever runs of the tests on this host, would make the same chains of the
+    packet filter, and one of them would fail."""
+    with open(Path(tempfile.gettempdir()) / "batchyard-tests-dockerd.lock", "ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _default_signals() -> None:

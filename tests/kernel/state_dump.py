@@ -170,7 +170,7 @@ def _dump_queue(queue: JobQueue, exact: bool, now: int) -> dict[str, Any]:
         "detail": _plain(queue.detail),
         "unfinished": queue.unfinished,
         "shares": queue.shares,
-        "quota shares": {name: _plain(share.detail) for name, share in queue.quota_shares.items()},
+        "quota shares": {name: [_plain(share.detail), dict(+share.used)] for name, share in queue.quota_shares.items()},
         "line": sorted(line),
         "fair share": _fair_share(queue, now),
         "blocked": sorted((code, seq) for code, jobs in queue.blocked.items() for seq in jobs if _waits(jobs[seq])),

@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-_INTEGER_MAY_OVERFLOW = re.compile(rb"[0-9]{19}")
 _PATH_STEP = re.compile(r"\.([^.\[]+)|\[[^\]]*\]")
 _EXPECTED_TYPE = re.compile(r"Expected `([a-z| ]+)`, got `([a-z]+)`")
 _EXPECTED_LENGTH = re.compile(r"Expected `(str|array|object)` of length (<=|>=) (\d+)")
@@ -45,29 +44,24 @@ class InvalidInputError(Exception):
 def decode_json(body: bytes, shape: type[msgspec.Struct]) -> msgspec.Struct:
     """An input shape from a JSON body; an empty body stands for `{}`. Raises `InvalidInputError`."""
     try:
-        decoded = _decoder(shape).decode(body or b"{}")
+        return _decoder(shape).decode(body or b"{}")
     except msgspec.ValidationError as error:
         raise _explained(str(error), shape) from None
     except RecursionError:
         raise InvalidInputError("The request body is nested too deeply", well_formed=False) from None
     except ValueError as error:
         raise _malformed(error) from None
-    if _INTEGER_MAY_OVERFLOW.search(body):
-        _refuse_oversized_integers(decoded)
-    return decoded
 
 
 def decode_members(members: Mapping[str, Any], shape: type[msgspec.Struct], *, text: bool) -> msgspec.Struct:
     """An input shape from members by wire name; with `text` all values are strings as a path or a query gives them.
     Raises `InvalidInputError`."""
     try:
-        decoded = msgspec.convert(members, shape, strict=not text)
+        return msgspec.convert(members, shape, strict=not text)
     except msgspec.ValidationError as error:
         raise _explained(str(error), shape) from None
     except RecursionError:
         raise InvalidInputError("The request is nested too deeply", well_formed=False) from None
-    _refuse_oversized_integers(decoded)
-    return decoded
 
 
 def decode_object(body: bytes) -> dict[str, Any]:
@@ -95,24 +89,6 @@ def _malformed(error: ValueError) -> InvalidInputError:
         return InvalidInputError("The request body is not valid UTF-8", well_formed=False)
     detail = str(error).removeprefix("JSON is malformed: ")
     return InvalidInputError(f"The request body is not valid JSON: {detail}", well_formed=False)
-
-
-def _refuse_oversized_integers(decoded: msgspec.Struct) -> None:
-    """The models know integers of 32 and 64 bits only, while JSON and Python know no bound."""
-    for path, value in _leaves(msgspec.to_builtins(decoded), ""):
-        if isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise InvalidInputError(f"{path}: the integer is out of range", well_formed=False)
-
-
-def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for name, member in value.items():
-            yield from _leaves(member, f"{path}.{name}" if path else str(name))
-    elif isinstance(value, list):
-        for index, element in enumerate(value):
-            yield from _leaves(element, f"{path}[{index}]")
-    else:
-        yield path, value
 
 
 def _explained(complaint: str, shape: type[msgspec.Struct] | None) -> InvalidInputError:

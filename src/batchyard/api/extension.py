@@ -37,6 +37,7 @@ class WhyJobResponse(msgspec.Struct, kw_only=True, rename="camel", omit_defaults
     status: str
     reason: str
     code: str | None = None
+    preempted_attempt_count: int = 0
     history: list[HistoryLine]
 
 
@@ -75,6 +76,7 @@ def extension_service(control: ControlLoop, store: Store, account: Account) -> S
             status=row.status.name,
             reason=waiting.text if waiting and not row.status.terminal else _ended(view),
             code=waiting.code if waiting else None,
+            preempted_attempt_count=row.preempted_attempts,
             history=lines,
         )
 
@@ -91,7 +93,8 @@ def extension_service(control: ControlLoop, store: Store, account: Account) -> S
 def _ended(view: JobView) -> str:
     row = view.row
     reason = f": {row.status_reason}" if row.status_reason else ""
-    last = row.attempts[-1].container if row.attempts else None
+    attempts = row.ended_attempts
+    last = attempts[-1].container if attempts else None
     exit_code = f" Exit code {last.exit_code}." if last is not None and last.exit_code is not None else ""
     cause = f" {last.reason}." if last is not None and last.reason else ""
     return f"Has ended {row.status.name}{reason}.{exit_code}{cause}"

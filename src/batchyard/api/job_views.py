@@ -68,7 +68,7 @@ def job_detail(view: JobView, detail: shapes.JobDetail, account: Account) -> sha
         created_at=constant.created_at,
         started_at=row.started_at,
         stopped_at=row.stopped_at,
-        attempts=row.attempts or [],
+        attempts=row.ended_attempts,
         eks_attempts=[],
         container=_container(view, detail, account),
         array_properties=_array_properties(row),
@@ -92,7 +92,8 @@ def _container(view: JobView, detail: shapes.JobDetail, account: Account) -> sha
             container_instance_arn=container_instance_arn(account, task.environment, task.instance),
             log_stream_name=f"{prefix}/default/{task.id}" if row.status is Status.RUNNING else None,
         )
-    last = row.attempts[-1].container if row.attempts else None
+    attempts = row.ended_attempts
+    last = attempts[-1].container if attempts else None
     if last is None:
         return container
     return msgspec.structs.replace(
@@ -148,7 +149,8 @@ def job_summary(
 
 
 def _container_summary(row: StoredJob) -> shapes.ContainerSummary | None:
-    last = row.attempts[-1].container if row.attempts and row.task is None else None
+    attempts = row.ended_attempts
+    last = attempts[-1].container if attempts and row.task is None else None
     if last is None:
         return None
     return shapes.ContainerSummary(exit_code=last.exit_code, reason=last.reason)

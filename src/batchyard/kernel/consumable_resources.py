@@ -18,7 +18,8 @@ from batchyard.kernel.commands import (
     DeleteConsumableResource,
     UpdateConsumableResource,
 )
-from batchyard.kernel.identifiers import NAME, Account
+from batchyard.kernel.identifiers import Account
+from batchyard.kernel.named_resources import check_new_name, find
 from batchyard.kernel.records import (
     AppliedUpdate,
     ConsumableResource,
@@ -44,8 +45,7 @@ _TYPES = ("REPLENISHABLE", "NON_REPLENISHABLE")
 
 
 def find_resource(state: State, name_or_arn: str) -> ConsumableResource | None:
-    name = state.settings.account.name_of(KIND, name_or_arn)
-    return state.consumable_resources.get(name) if name else None
+    return find(state, state.consumable_resources, KIND, name_or_arn)
 
 
 def create_resource(
@@ -54,10 +54,7 @@ def create_resource(
     """CreateConsumableResource. Jobs that wait for a resource of this name become eligible."""
     request = command.request
     name = request.consumable_resource_name
-    if not NAME.match(name):
-        raise Refusal("consumableResourceName should match valid pattern", wrapped=False)
-    if name in state.consumable_resources:
-        raise Refusal("Object already exists", wrapped=False)
+    check_new_name("consumableResourceName", name, state.consumable_resources)
     check_tags(request.tags)
     kind = request.resource_type or "REPLENISHABLE"
     if kind not in _TYPES:

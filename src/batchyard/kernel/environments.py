@@ -17,8 +17,9 @@ from batchyard.kernel.commands import (
 from batchyard.kernel.compute_resources import check_resources, is_fargate
 from batchyard.kernel.draining import drain, replace_instances
 from batchyard.kernel.environment_updates import changed_environment, replaces_instances
-from batchyard.kernel.identifiers import NAME, cluster_arn
+from batchyard.kernel.identifiers import cluster_arn
 from batchyard.kernel.instances import ENVIRONMENT_DELETED, is_replacing, look_after_idle
+from batchyard.kernel.named_resources import check_deletable, check_new_name, find, to_be_changed
 from batchyard.kernel.placement import used_in
 from batchyard.kernel.records import ComputeEnvironment
 from batchyard.kernel.refusal import Refusal
@@ -30,8 +31,7 @@ KIND = "compute-environment"
 
 
 def find_environment(state: State, name_or_arn: str) -> ComputeEnvironment | None:
-    name = state.settings.account.name_of(KIND, name_or_arn)
-    return state.environments.get(name) if name else None
+    return find(state, state.environments, KIND, name_or_arn)
 
 
 def create_environment(
@@ -40,10 +40,7 @@ def create_environment(
     """CreateComputeEnvironment."""
     request, uuid = command.request, command.uuid
     name = request.compute_environment_name
-    if not NAME.match(name):
-        raise Refusal("computeEnvironmentName should match valid pattern", wrapped=False)
-    if name in state.environments:
-        raise Refusal("Object already exists", wrapped=False)
+    check_new_name("computeEnvironmentName", name, state.environments)
     check_tags(request.tags)
     _check_kind(request)
     if request.compute_resources is not None:
@@ -104,12 +101,10 @@ def update_environment(
 ) -> shapes.UpdateComputeEnvironmentResponse:
     """UpdateComputeEnvironment."""
     request = command.request
-    environment = find_environment(state, request.compute_environment)
-    if environment is None:
-        raise Refusal(f"ComputeEnvironment {request.compute_environment} not found.", wrapped=False)
+    environment = to_be_changed(
+        find_environment(state, request.compute_environment), "ComputeEnvironment", request.compute_environment
+    )
     detail = environment.detail
-    if _is_modified(environment):
-        raise Refusal("Cannot update, resource is being modified", wrapped=False)
     changed = changed_environment(detail, request)
     if changed.compute_resources is not None:
         check_resources(changed.compute_resources, state.settings.catalogue, eks=detail.eks_configuration is not None)
@@ -136,10 +131,7 @@ def delete_environment(state: State, command: DeleteComputeEnvironment, now: int
     environment = find_environment(state, command.environment)
     if environment is None:
         return
-    if _is_modified(environment):
-        raise Refusal("Cannot delete, resource is being modified", wrapped=False)
-    if environment.detail.state != "DISABLED":
-        raise Refusal("Cannot delete, state must be DISABLED", wrapped=False)
+    check_deletable(environment)
     arn = environment.detail.compute_environment_arn
     for queue in state.queues.values():
         if any(entry.compute_environment == arn for entry in queue.detail.compute_environment_order or ()):
@@ -147,10 +139,6 @@ def delete_environment(state: State, command: DeleteComputeEnvironment, now: int
     environment.detail.status, environment.detail.status_reason = "DELETING", "ComputeEnvironment Deleting"
     environment.due = now + 1
     save_environment(state, environment.detail)
-
-
-def _is_modified(environment: ComputeEnvironment) -> bool:
-    return environment.due is not None or environment.detail.status in ("CREATING", "UPDATING", "DELETING")
 
 
 def environments_due(state: State) -> list[int]:

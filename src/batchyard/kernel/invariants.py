@@ -94,7 +94,12 @@ def _check_quota_shares(state: State, queue: JobQueue) -> None:
         if job.queue is queue and job.task is not None:
             _require(not job.task.ahead, f"{job.id} is in a quota share, and was handed over ahead")
     _require(not any(fifo.waits(job) for *_, job in queue.waiting), f"somebody waits in {queue.name}, and in no share")
+    used: Counter[tuple[str, str]] = Counter()
+    for job in {job.id: job for job in state.tasks.values() if job.queue is queue}.values():
+        used.update({(job.share or "", unit): count for unit, count in job.units.items()})
     for share in queue.quota_shares.values():
+        own = Counter({unit: count for (name, unit), count in used.items() if name == share.name})
+        _require(share.used == own, f"quota share {share.name} counts {share.used}, uses {own}")
         entries = [entry for heap in (share.waiting, *share.lines.values()) for entry in heap if fifo.waits(entry[3])]
         for *place, job in entries:
             _require(tuple(place) == fifo.place_in_share(job), f"{job.id} stands at the wrong place in its share")

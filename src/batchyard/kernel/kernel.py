@@ -307,7 +307,7 @@ class Kernel:
         place = find_place(self.state, job)
         if place is None and autoscaling.let_idle_go(self.state, job, now):
             place = find_place(self.state, job)
-        if place is None or (place.ahead and quota_placement.share_of(job) is not None):
+        if place is None or (place.ahead and job.quota_share is not None):
             return None
         unblock(job)
         return lifecycle.start(self.state, job, place, now)

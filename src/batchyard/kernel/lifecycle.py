@@ -166,7 +166,9 @@ def recalled(state: State, task_id: str, now: int) -> None:
 
 
 def charge_share(job: Job) -> None:
-    """An attempt is in flight: in a queue with fair share it counts for its share from now on."""
+    """An attempt is in flight: it counts for its share, or its quota share, from now on."""
+    if job.quota_share is not None:
+        job.quota_share.count(job, 1)
     if job.queue.fair is not None and job.share is not None:
         job.queue.fair.fair_share.placed(job.share, amount(job.resources, job.service))
 
@@ -179,6 +181,8 @@ def note_running(job: Job, at: int) -> None:
 
 def discharge_share(job: Job, at: int) -> None:
     """The attempt in flight is over."""
+    if job.quota_share is not None:
+        job.quota_share.count(job, -1)
     if job.queue.fair is not None and job.share is not None:
         counts = amount(job.resources, job.service)
         job.queue.fair.fair_share.ended(job.share, at, counts, ran=job.started_at is not None)

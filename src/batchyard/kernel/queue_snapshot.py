@@ -55,7 +55,7 @@ def front_of_shares(queue: JobQueue, account: Account) -> dict[str, AtTheFront]:
     for name, share in queue.quota_shares.items():
         first = share_lines.head(share)
         if first is None:
-            aside = [job for job in queue.unplaceable.values() if job.share == name]
+            aside = [job for job in queue.unplaceable.values() if job.share == name and fifo.waits(job)]
             first = min((*_waiting_in(share), *aside), key=fifo.place_in_share, default=None)
         if first is not None:
             front[name] = next(_runnable(queue, (*fifo.place(first), first), account))
@@ -94,13 +94,10 @@ def utilization(state: State, queue: JobQueue, now: int) -> shapes.QueueSnapshot
     running = {job.id: job for job in state.tasks.values() if job.queue is queue}.values()
     total: Counter[str] = Counter(dict.fromkeys(_units(queue), 0))
     by_share: dict[str, Counter[str]] = {}
-    by_quota_share: dict[str, Counter[str]] = {}
     for job in running:
         unit, quantity = _usage(state, job)
         total[unit] += quantity
-        if job.share in queue.quota_shares:
-            by_quota_share.setdefault(job.share, Counter()).update(quota_placement.counts_of(job))
-        elif job.share is not None:
+        if job.share is not None:
             by_share.setdefault(job.share, Counter())[unit] += quantity
     policy = policy_of(state, queue)
     return shapes.QueueSnapshotUtilizationDetail(
@@ -109,7 +106,7 @@ def utilization(state: State, queue: JobQueue, now: int) -> shapes.QueueSnapshot
             for unit, quantity in sorted(total.items())
         ],
         fairshare_utilization=_by_share(by_share, _active_shares(queue, now)) if queue.fair is not None else None,
-        quota_share_utilization=_by_quota_share(by_quota_share) if policy and policy.quota_share_policy else None,
+        quota_share_utilization=_by_quota_share(queue) if policy and policy.quota_share_policy else None,
         last_updated_at=now,
     )
 
@@ -138,7 +135,9 @@ def _by_share(usages: dict[str, Counter[str]], active: int) -> shapes.FairshareU
     )
 
 
-def _by_quota_share(usages: dict[str, Counter[str]]) -> shapes.QuotaShareUtilizationDetail:
+def _by_quota_share(queue: JobQueue) -> shapes.QuotaShareUtilizationDetail:
+    counts = {name: Counter(quota_placement.counted(share, share.used)) for name, share in queue.quota_shares.items()}
+    usages = {name: usage for name, usage in counts.items() if usage}
     top = sorted(usages.items(), key=lambda usage: (-usage[1].get("VCPU", usage[1].total()), usage[0]))[:TOP_SHARES]
     return shapes.QuotaShareUtilizationDetail(
         top_capacity_utilization=[

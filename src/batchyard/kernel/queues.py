@@ -13,7 +13,7 @@ from batchyard.kernel import lifecycle
 from batchyard.kernel.commands import CreateJobQueue, DeleteJobQueue, UpdateJobQueue
 from batchyard.kernel.compute_resources import architectures_of
 from batchyard.kernel.environments import find_environment
-from batchyard.kernel.identifiers import NAME
+from batchyard.kernel.named_resources import check_deletable, check_new_name, find, to_be_changed
 from batchyard.kernel.quota_shares import forget_shares
 from batchyard.kernel.records import ComputeEnvironment, JobQueue
 from batchyard.kernel.refusal import Refusal
@@ -31,18 +31,14 @@ DELETED_REASON = "JobQueue deleted"
 
 
 def find_queue(state: State, name_or_arn: str) -> JobQueue | None:
-    name = state.settings.account.name_of(KIND, name_or_arn)
-    return state.queues.get(name) if name else None
+    return find(state, state.queues, KIND, name_or_arn)
 
 
 def create_queue(state: State, command: CreateJobQueue, now: int) -> shapes.CreateJobQueueResponse:
     """CreateJobQueue."""
     request = command.request
     name = request.job_queue_name
-    if not NAME.match(name):
-        raise Refusal("jobQueueName should match valid pattern", wrapped=False)
-    if name in state.queues:
-        raise Refusal("Object already exists", wrapped=False)
+    check_new_name("jobQueueName", name, state.queues)
     check_tags(request.tags)
     _check_priority(request.priority)
     service_order = request.service_environment_order or []
@@ -184,11 +180,7 @@ def _type_of(state: State, order: list[shapes.ComputeEnvironmentOrder]) -> str:
 def update_queue(state: State, command: UpdateJobQueue, now: int) -> shapes.UpdateJobQueueResponse:
     """UpdateJobQueue."""
     request = command.request
-    queue = find_queue(state, request.job_queue)
-    if queue is None:
-        raise Refusal(f"JobQueue {request.job_queue} not found.", wrapped=False)
-    if queue.due is not None:
-        raise Refusal("Cannot update, resource is being modified", wrapped=False)
+    queue = to_be_changed(find_queue(state, request.job_queue), "JobQueue", request.job_queue)
     _check_kind_of_order(
         queue.detail.job_queue_type, request.compute_environment_order, request.service_environment_order
     )
@@ -228,10 +220,7 @@ def delete_queue(state: State, command: DeleteJobQueue, now: int) -> None:
     queue = find_queue(state, command.queue)
     if queue is None:
         return
-    if queue.due is not None or queue.detail.status == "DELETING":
-        raise Refusal("Cannot delete, resource is being modified", wrapped=False)
-    if queue.detail.state != "DISABLED":
-        raise Refusal("Cannot delete, state must be DISABLED", wrapped=False)
+    check_deletable(queue)
     queue.detail.status, queue.detail.status_reason = "DELETING", "JobQueue Deleting"
     queue.due = now + 1
     save_queue(state, queue.detail)

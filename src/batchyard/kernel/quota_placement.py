@@ -10,6 +10,7 @@ are counted in thousandths, so that the arithmetic is exact.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 from batchyard.kernel import lifecycle, service_placement
 from batchyard.kernel.consumable_resources import lacks
@@ -35,11 +36,6 @@ IN_SHARE = "In-share preemption triggered by a job with a higher priority"
 IN_PROGRESS = "PREEMPTION_IN_PROGRESS: "
 JUST_STARTED = 2**62
 """A start later than any: of an attempt that has been placed and does not run yet."""
-
-
-def share_of(job: Job) -> QuotaShare | None:
-    """The quota share that a job is in."""
-    return job.queue.quota_shares.get(job.share or "")
 
 
 def heads(queue: JobQueue) -> list[Job]:
@@ -93,22 +89,12 @@ def claim_of(job: Job) -> Claim:
     return Claim(
         job_id=job.id,
         share=job.share or "",
-        counts=counts_of(job),
+        counts=counted(job.quota_share, job.units),
         priority=job.priority or 0,
         wanted=wanted,
         begun=(scheduled_at, job.seq),
         slots=_slots(job),
     )
-
-
-def counts_of(job: Job) -> dict[str, int]:
-    """How much of each unit a job takes of its share."""
-    if job.service is not None:
-        return {job.service.instance_type: job.service.instance_count}
-    share = share_of(job)
-    limited = {limit.capacity_unit for limit in share.detail.capacity_limits or ()} if share is not None else ()
-    needs = (("VCPU", job.resources.milli_vcpus), ("MEMORY", job.resources.memory), ("GPU", job.resources.gpus))
-    return {unit: count for unit, count in needs if count and unit in limited}
 
 
 def _slots(job: Job) -> tuple[Slot, ...]:
@@ -121,10 +107,20 @@ def _slots(job: Job) -> tuple[Slot, ...]:
 
 def ledger_of(state: State, queue: JobQueue) -> Ledger:
     """Who of the queue uses how much at present."""
-    ledger = Ledger(shares=_rules_of(queue), rooms=_rooms(state, queue))
-    for job in _running(state, queue):
-        ledger.note(claim_of(job))
-    return ledger
+    uses = {
+        (share.name, unit): count
+        for share in queue.quota_shares.values()
+        for unit, count in counted(share, share.used).items()
+    }
+    return Ledger(shares=_rules_of(queue), rooms=_rooms(state, queue), uses=Counter(uses))
+
+
+def counted(share: QuotaShare | None, units: Mapping[str, int]) -> dict[str, int]:
+    """What counts of these: in a share of a container queue, only what it limits."""
+    if share is None or share.queue.is_service:
+        return {unit: count for unit, count in units.items() if count}
+    limited = [limit.capacity_unit for limit in share.detail.capacity_limits or ()]
+    return {unit: count for unit, count in units.items() if count and unit in limited}
 
 
 def _allowance(state: State, environment: ComputeEnvironment) -> int:
@@ -166,11 +162,14 @@ def preempt(state: State, queue: JobQueue, ledger: Ledger, waiting: list[Job]) -
     """Stops jobs of others, or of lower priority, for the heads, which can't start. What is being stopped already counts as
     gone: nobody is stopped for a claim that only has to wait a little. Nor is anybody for a head that will lack a consumable
     resource because a head before it takes the last of it."""
-    running = {job.id: job for job in _running(state, queue)}
-    for job in running.values():
-        if job.task is not None and (job.task.ending is not None or job.task.failure is not None):
-            ledger.remove(job.id)
     claims = [(job, claim_of(job)) for job in waiting]
+    running = {job.id: job for job in _running(state, queue)}
+    stopping = [job.id for job in running.values() if job.task is not None and job.task.is_to_end]
+    if not stopping and not _may_preempt(ledger, [claim for _, claim in claims]):
+        return
+    ledger.running = {job.id: claim_of(job) for job in running.values()}
+    for job_id in stopping:
+        ledger.remove(job_id)
     owners = {job.id for job, claim in claims if ledger.is_own(claim)}
     awaited: set[str] = set()
     promised: Counter[str] = Counter()
@@ -191,6 +190,12 @@ def preempt(state: State, queue: JobQueue, ledger: Ledger, waiting: list[Job]) -
             awaited.update(claim.counts)
 
 
+def _may_preempt(ledger: Ledger, claims: list[Claim]) -> bool:
+    """Whether there could be anybody to stop: that is quickly seen, and mostly there is nobody."""
+    lent = any(ledger.borrowed(share, unit) for share, unit in ledger.uses)
+    return any(ledger.shares[claim.share].in_share_preemption or (lent and ledger.is_own(claim)) for claim in claims)
+
+
 def _stop_all(state: State, ledger: Ledger, running: dict[str, Job], victims: list[Claim], reason: str) -> None:
     for victim in victims:
         ledger.remove(victim.job_id)
@@ -201,11 +206,10 @@ def _stop_all(state: State, ledger: Ledger, running: dict[str, Job], victims: li
 
 def never_fits(job: Job) -> tuple[str, str] | None:
     """AWS's sentence, and the numbers, for a job that its quota share could never run, or None."""
-    record = share_of(job)
-    if record is None:
+    if job.quota_share is None:
         return None
-    limits = _limits(record)
-    if all(count <= limits.get(unit, 0) for unit, count in counts_of(job).items()):
+    limits = _limits(job.quota_share)
+    if all(count <= limits.get(unit, 0) for unit, count in counted(job.quota_share, job.units).items()):
         return None
     shares, claim = _rules_of(job.queue), claim_of(job)
     found = too_large(shares, claim)

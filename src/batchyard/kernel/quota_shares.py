@@ -14,7 +14,7 @@ import msgspec
 
 from batchyard.kernel import lifecycle
 from batchyard.kernel.commands import CreateQuotaShare, DeleteQuotaShare, UpdateQuotaShare
-from batchyard.kernel.identifiers import NAME
+from batchyard.kernel.named_resources import check_deletable, check_name, to_be_changed
 from batchyard.kernel.records import JobQueue, QuotaShare
 from batchyard.kernel.refusal import Refusal
 from batchyard.kernel.scheduling_policies import policy_of
@@ -44,8 +44,7 @@ def create_share(state: State, command: CreateQuotaShare, now: int) -> shapes.Cr
     """CreateQuotaShare."""
     request = command.request
     name = request.quota_share_name
-    if not NAME.match(name):
-        raise Refusal("quotaShareName should match valid pattern", wrapped=False)
+    check_name("quotaShareName", name)
     check_tags(request.tags)
     queue = _queue_for(state, request.job_queue)
     if name in queue.quota_shares:
@@ -128,11 +127,7 @@ def _checked_sharing(
 def update_share(state: State, command: UpdateQuotaShare, now: int) -> shapes.UpdateQuotaShareResponse:
     """UpdateQuotaShare. Lower limits stop nothing by themselves: what runs above them may be preempted."""
     request = command.request
-    share = find_share(state, request.quota_share_arn)
-    if share is None:
-        raise Refusal(f"QuotaShare {request.quota_share_arn} not found.", wrapped=False)
-    if share.due is not None:
-        raise Refusal("Cannot update, resource is being modified", wrapped=False)
+    share = to_be_changed(find_share(state, request.quota_share_arn), "QuotaShare", request.quota_share_arn)
     given = {
         member: value
         for member in ("capacity_limits", "preemption_configuration", "state")
@@ -154,10 +149,7 @@ def delete_share(state: State, command: DeleteQuotaShare, now: int) -> None:
     share = find_share(state, command.arn)
     if share is None:
         return
-    if share.due is not None:
-        raise Refusal("Cannot delete, resource is being modified", wrapped=False)
-    if share.detail.state != "DISABLED":
-        raise Refusal("Cannot delete, state must be DISABLED", wrapped=False)
+    check_deletable(share)
     share.detail.status = "DELETING"
     share.due = now + 1
     save_share(state, share)

@@ -7,7 +7,7 @@ keeps it, and gives it back when the job starts or is described. That keeps a wa
 from __future__ import annotations
 
 import enum
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from typing import Any
 
 import msgspec
@@ -199,6 +199,8 @@ class QuotaShare(msgspec.Struct, kw_only=True):
     """A heap of (negative priority, rank, seq, job): see `ordering/share_lines.py`."""
     lines: dict[str, list[tuple[int, int, int, Job]]] = msgspec.field(default_factory=dict)
     """As `JobQueue.lines`, of the jobs of this share."""
+    used: Counter[str] = msgspec.field(default_factory=Counter)
+    """What the attempts of its jobs use, in the units of `Job.units`."""
 
     @property
     def name(self) -> str:
@@ -213,6 +215,11 @@ class QuotaShare(msgspec.Struct, kw_only=True):
     def unfinished(self) -> int:
         """Its jobs that have not finished."""
         return self.queue.shares.get(self.name, 0)
+
+    def count(self, job: Job, sign: int) -> None:
+        """Counts an attempt that begins (1) or has ended (-1)."""
+        for unit, count in job.units.items():
+            self.used[unit] += sign * count
 
 
 Requirement = tuple[str, int]
@@ -432,6 +439,11 @@ class Task(msgspec.Struct, kw_only=True, gc=False):
     """What it has taken of consumable resources."""
 
     @property
+    def is_to_end(self) -> bool:
+        """Its tasks have been told to stop."""
+        return self.ending is not None or self.failure is not None
+
+    @property
     def in_force(self) -> list[tuple[str, str]]:
         """Task id and instance of what has not ended yet."""
         if self.nodes is None:
@@ -561,6 +573,19 @@ class Job(msgspec.Struct, kw_only=True):
         if self.service is not None:
             return self.attempt - self.service.preemptions
         return self.attempt - (self.preemptions.count if self.preemptions is not None else 0)
+
+    @property
+    def quota_share(self) -> QuotaShare | None:
+        """The quota share that it is in."""
+        return self.queue.quota_shares.get(self.share or "")
+
+    @property
+    def units(self) -> dict[str, int]:
+        """What each attempt takes, in the units of quota shares: instances of a type, or vCPUs (in thousandths), MiB and GPUs."""
+        if self.service is not None:
+            return {self.service.instance_type: self.service.instance_count}
+        needs = self.resources
+        return {"VCPU": needs.milli_vcpus, "MEMORY": needs.memory, "GPU": needs.gpus}
 
     @property
     def task_id(self) -> str:

@@ -14,7 +14,7 @@ from itertools import pairwise
 import msgspec
 
 from batchyard.kernel.commands import CreateSchedulingPolicy, DeleteSchedulingPolicy, UpdateSchedulingPolicy
-from batchyard.kernel.identifiers import NAME
+from batchyard.kernel.named_resources import check_new_name
 from batchyard.kernel.ordering.fair_share import FairShare, policy_from
 from batchyard.kernel.records import FairShareLines, JobQueue
 from batchyard.kernel.refusal import Refusal
@@ -47,10 +47,7 @@ def policy_of(state: State, queue: JobQueue) -> shapes.SchedulingPolicyDetail | 
 def create_policy(state: State, command: CreateSchedulingPolicy, _now: int) -> shapes.CreateSchedulingPolicyResponse:
     """CreateSchedulingPolicy. One that names no kind is a fair-share policy with the defaults."""
     request = command.request
-    if not NAME.match(request.name):
-        raise Refusal("name should match valid pattern", wrapped=False)
-    if request.name in state.scheduling_policies:
-        raise Refusal("Object already exists", wrapped=False)
+    check_new_name("name", request.name, state.scheduling_policies)
     check_tags(request.tags)
     _check_one_kind(request)
     detail = shapes.SchedulingPolicyDetail(

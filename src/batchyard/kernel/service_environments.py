@@ -12,7 +12,7 @@ import msgspec
 
 from batchyard.kernel import lifecycle
 from batchyard.kernel.commands import CreateServiceEnvironment, DeleteServiceEnvironment, UpdateServiceEnvironment
-from batchyard.kernel.identifiers import NAME
+from batchyard.kernel.named_resources import check_deletable, check_new_name, find, to_be_changed
 from batchyard.kernel.records import JobQueue, ServiceEnvironment
 from batchyard.kernel.refusal import Refusal
 from batchyard.kernel.scheduling_policies import policy_of
@@ -27,8 +27,7 @@ MAXIMUM_LIMITS = 5
 
 
 def find_environment(state: State, name_or_arn: str) -> ServiceEnvironment | None:
-    name = state.settings.account.name_of(KIND, name_or_arn)
-    return state.service_environments.get(name) if name else None
+    return find(state, state.service_environments, KIND, name_or_arn)
 
 
 def create_environment(
@@ -37,10 +36,7 @@ def create_environment(
     """CreateServiceEnvironment."""
     request = command.request
     name = request.service_environment_name
-    if not NAME.match(name):
-        raise Refusal("serviceEnvironmentName should match valid pattern", wrapped=False)
-    if name in state.service_environments:
-        raise Refusal("Object already exists", wrapped=False)
+    check_new_name("serviceEnvironmentName", name, state.service_environments)
     check_tags(request.tags)
     _check_limits(request.capacity_limits)
     detail = shapes.ServiceEnvironmentDetail(
@@ -82,11 +78,9 @@ def update_environment(
 ) -> shapes.UpdateServiceEnvironmentResponse:
     """UpdateServiceEnvironment. Lower limits take nothing from jobs that run; new ones wait until there is room."""
     request = command.request
-    environment = find_environment(state, request.service_environment)
-    if environment is None:
-        raise Refusal(f"ServiceEnvironment {request.service_environment} not found.", wrapped=False)
-    if environment.due is not None:
-        raise Refusal("Cannot update, resource is being modified", wrapped=False)
+    environment = to_be_changed(
+        find_environment(state, request.service_environment), "ServiceEnvironment", request.service_environment
+    )
     given = {
         member: value for member in ("state", "capacity_limits") if (value := getattr(request, member)) is not None
     }
@@ -119,10 +113,7 @@ def delete_environment(state: State, command: DeleteServiceEnvironment, now: int
     environment = find_environment(state, command.environment)
     if environment is None:
         return
-    if environment.due is not None:
-        raise Refusal("Cannot delete, resource is being modified", wrapped=False)
-    if environment.detail.state != "DISABLED":
-        raise Refusal("Cannot delete, state must be DISABLED", wrapped=False)
+    check_deletable(environment)
     if _queues_on(state, environment):
         raise Refusal("Cannot delete, found existing JobQueue relationship", wrapped=False)
     environment.detail.status = "DELETING"

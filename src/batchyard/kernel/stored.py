@@ -92,6 +92,19 @@ class StoredJob(msgspec.Struct):
     def terminated(self) -> bool:
         return bool(self.ended_by & 2)
 
+    @property
+    def ended_attempts(self) -> list[shapes.AttemptDetail]:
+        """The attempts that have ended, in their order: those that were preempted, too, of which the latest are known."""
+        preempted = (self.preemptions.recent if self.preemptions is not None else None) or ()
+        return sorted([*(self.attempts or ()), *preempted], key=lambda attempt: attempt.stopped_at or 0)
+
+    @property
+    def preempted_attempts(self) -> int:
+        """How many attempts were preempted."""
+        if self.service is not None:
+            return self.service.preemptions
+        return self.preemptions.count if self.preemptions is not None else 0
+
 
 class Snapshot(msgspec.Struct, kw_only=True):
     """All that is needed to go on after a restart."""

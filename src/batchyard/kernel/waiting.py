@@ -148,7 +148,7 @@ def _unmet(state: State, environment: ComputeEnvironment, wanted: Resources) -> 
 def head_reason(state: State, queue: JobQueue, job: Job, subject: str = "It") -> Reason:
     """Why the job whose turn it is (`subject` names it in the sentence) can't start now, though it could at another time."""
     reason = _no_room(state, queue, job, subject)
-    if reason.code is None and quota_placement.share_of(job) is not None:
+    if reason.code is None and job.quota_share is not None:
         return Reason(quota_placement.why_not_now(state, job, subject, reason.text))
     return reason
 
@@ -255,7 +255,7 @@ def _explain_runnable(state: State, job: Job, index: int | None) -> Reason:
     if never is not None:
         return _with_time_limit(never, job)
     entry = job
-    share = quota_placement.share_of(job)
+    share = job.quota_share
     line = f"job queue {queue.name}"
     if queue.fair is not None:
         ahead = fair_share_lines.jobs_ahead(queue.fair, entry, state.now)
@@ -321,7 +321,7 @@ def first_before(state: State, job: Job) -> Job | None:
     """The head of the line that a RUNNABLE job stands in."""
     if job.queue.fair is not None:
         return next(fair_share_lines.candidates(job.queue.fair, state.now), None)
-    share = quota_placement.share_of(job)
+    share = job.quota_share
     return fifo.head(job.queue) if share is None else share_lines.head(share)
 
 

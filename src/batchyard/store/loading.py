@@ -22,6 +22,7 @@ from batchyard.store.rows import stored_job
 from batchyard.store.schema import job_consumable_resources, job_definitions, jobs, resources
 
 Detail = TypeVar("Detail", bound=msgspec.Struct)
+Item = TypeVar("Item")
 
 _UNFINISHED = [int(status) for status in Status if not status.terminal]
 _CHUNK = 500
@@ -124,7 +125,7 @@ def child_states(connection: Connection, parent_seq: int, size: int) -> bytes:
     return bytes(states)
 
 
-def chunks(items: Sequence[str]) -> Iterator[Sequence[str]]:
+def chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
     """The items in lists short enough for one statement."""
     for start in range(0, len(items), _CHUNK):
         yield items[start : start + _CHUNK]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, func, or_, select, tuple_
@@ -15,6 +16,8 @@ from batchyard.store.loading import chunks
 from batchyard.store.rows import stored_job
 from batchyard.store.schema import job_consumable_resources, jobs, resources, transitions, waits
 from batchyard.store.schema import job_details as details_table
+
+Detail = TypeVar("Detail", shapes.JobDetail, shapes.DescribeServiceJobResponse)
 
 _decode_detail = msgspec.json.Decoder(shapes.JobDetail).decode
 _decode_service_detail = msgspec.json.Decoder(shapes.DescribeServiceJobResponse).decode
@@ -32,23 +35,19 @@ class HistoryLine(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def job_details(connection: Connection, seqs: Sequence[int]) -> dict[int, shapes.JobDetail]:
     """What jobs were asked to run, by seq, with their present tags."""
-    found: dict[int, shapes.JobDetail] = {}
-    for start in range(0, len(seqs), 500):
-        query = select(details_table).where(details_table.c.seq.in_(seqs[start : start + 500]))
-        for row in connection.execute(query):
-            detail = found[row.seq] = _decode_detail(row.document)
-            if row.tags is not None:
-                detail.tags = _decode_tags(row.tags)
-    return found
+    return _details(connection, seqs, _decode_detail)
 
 
 def service_job_details(connection: Connection, seqs: Sequence[int]) -> dict[int, shapes.DescribeServiceJobResponse]:
     """As `job_details`, for service jobs."""
-    found: dict[int, shapes.DescribeServiceJobResponse] = {}
-    for start in range(0, len(seqs), 500):
-        query = select(details_table).where(details_table.c.seq.in_(seqs[start : start + 500]))
-        for row in connection.execute(query):
-            detail = found[row.seq] = _decode_service_detail(row.document)
+    return _details(connection, seqs, _decode_service_detail)
+
+
+def _details(connection: Connection, seqs: Sequence[int], decode: Callable[[bytes], Detail]) -> dict[int, Detail]:
+    found: dict[int, Detail] = {}
+    for chunk in chunks(seqs):
+        for row in connection.execute(select(details_table).where(details_table.c.seq.in_(chunk))):
+            detail = found[row.seq] = decode(row.document)
             if row.tags is not None:
                 detail.tags = _decode_tags(row.tags)
     return found

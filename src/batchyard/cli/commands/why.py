@@ -29,6 +29,8 @@ def why(invocation: Invocation, job: str, as_json: bool) -> None:
     print_line(f"{painted(status, status_colour(status))}  {one_line(answer['reason'])}")
     if answer.get("code"):
         print_line(painted(f"AWS reason code: {answer['code']}", "dim"))
+    if preempted := answer.get("preemptedAttemptCount"):
+        print_line(painted(f"Preempted {preempted} time{'' if preempted == 1 else 's'}", "dim"))
     if answer["history"]:
         print_line()
         rows = [

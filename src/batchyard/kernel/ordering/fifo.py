@@ -66,12 +66,12 @@ def line_of(job: Job) -> JobQueue | QuotaShare | ShareLine:
     """Where the job waits for its turn: its quota share, its share, or its queue."""
     if job.queue.fair is not None:
         return job.queue.fair.of(job.share or "")
-    return job.queue.quota_shares.get(job.share or "") or job.queue
+    return job.quota_share or job.queue
 
 
 def place_in_line(job: Job) -> tuple[int, ...]:
     """The place of the job's entry, be it in a queue or in a quota share."""
-    return place(job) if line_of(job) is job.queue else place_in_share(job)
+    return place(job) if job.quota_share is None else place_in_share(job)
 
 
 def place_in_share(job: Job) -> tuple[int, int, int]:

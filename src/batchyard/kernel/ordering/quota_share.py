@@ -74,10 +74,10 @@ class Ledger(msgspec.Struct, kw_only=True):
 
     shares: Mapping[str, Share]
     rooms: Rooms
-    running: dict[str, Claim] = {}
-    """By job id."""
     uses: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
-    """What they use, by share and unit."""
+    """How much, by share and unit."""
+    running: dict[str, Claim] = {}
+    """What makes that up, by job id: asked of only where somebody may be preempted."""
 
     def copy(self) -> Ledger:
         return Ledger(shares=self.shares, rooms=self.rooms.copy(), running=dict(self.running), uses=Counter(self.uses))
@@ -126,17 +126,13 @@ class Ledger(msgspec.Struct, kw_only=True):
             return True
         return self.above_borrow_limit(claim) is None and all(self.idle(unit, claim) >= 0 for unit in claim.counts)
 
-    def note(self, claim: Claim) -> None:
-        """The job runs, and `rooms` know that."""
-        self.running[claim.job_id] = claim
-        for unit, count in claim.counts.items():
-            self.uses[claim.share, unit] += count
-
     def add(self, claim: Claim) -> None:
         """The job has started: where it says, or where there is room."""
         slots = claim.slots or self.rooms.find(claim.wanted) or ()
-        self.note(msgspec.structs.replace(claim, slots=slots))
+        self.running[claim.job_id] = msgspec.structs.replace(claim, slots=slots)
         self.rooms.take(claim.wanted, slots)
+        for unit, count in claim.counts.items():
+            self.uses[claim.share, unit] += count
 
     def remove(self, job_id: str) -> None:
         """The job no longer runs."""
