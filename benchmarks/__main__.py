@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 
 import batchyard
-from benchmarks import memory, packing, start_latency, submission, throughput
+from benchmarks import memory, packing, simulation, start_latency, submission, throughput
 from benchmarks.measures import Result
 from benchmarks.report import WIDTH, Report, machine, print_result, write_json
 from benchmarks.sizes import FULL, QUICK, Sizes
@@ -29,6 +29,7 @@ BENCHMARKS: dict[str, Callable[[Path, Sizes], Result]] = {
     "submission": submission.measure,
     "memory": memory.measure,
     "packing": packing.measure,
+    "simulation": simulation.measure,
 }
 CORES = 2
 """All that is measured runs on so many cores, and the peers with it."""

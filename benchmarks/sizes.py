@@ -16,6 +16,8 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     commits: int = 1_000
     array_size: int = 10_000
     array_submissions: int = 20
+    simulated_jobs: int = 1_000_000
+    simulated_instances: int = 10_000
     queued: tuple[int, int, int] = (1_000, 100_000, 1_000_000)
     """Single jobs in the queue when the server's memory is looked at."""
     arrays: int = 500
@@ -39,6 +41,8 @@ QUICK = Sizes(
     commits=20,
     array_size=1_000,
     array_submissions=3,
+    simulated_jobs=500,
+    simulated_instances=10,
     queued=(50, 100, 200),
     arrays=3,
     packing_workloads=2,

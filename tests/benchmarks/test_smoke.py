@@ -69,10 +69,15 @@ KEYS = {
         "packing.rooms_few",
         "packing.rooms_many",
     },
+    "simulation": {
+        f"simulation.{name}.{what}"
+        for name in ("fifo", "fair_share")
+        for what in ("seconds", "job", "memory", "instances")
+    },
 }
 
 
-@pytest.mark.parametrize("benchmark", ["throughput", "start_latency", "submission", "memory", "packing"])
+@pytest.mark.parametrize("benchmark", ["throughput", "start_latency", "submission", "memory", "packing", "simulation"])
 def test_every_row_has_a_number(benchmark: str, tmp_path: Path) -> None:
     report_file = tmp_path / "report.json"
     command = [sys.executable, "-m", "benchmarks", "--quick", f"--only={benchmark}", f"--json={report_file}"]
