@@ -59,6 +59,7 @@ class Board:
             job.array = arrays.new_array(array, sequential=False)
             arrays.release(job.array, NOON)
         self.lines.fair_share.joined(share)
+        self.lines.fair_share.waits(share, array or 1)
         self.wait(job)
         return job
 
@@ -79,6 +80,7 @@ class Board:
             started = arrays.child_of(job, index, 0)
             arrays.set_status(job.array, index, Status.STARTING, now)
         started.status = Status.STARTING
+        self.lines.fair_share.waits(job.share or "", -1)
         self.lines.fair_share.placed(job.share or "", fair_share_lines.amount(job.resources, job.service))
         fair_share_lines.take(self.line(job.share or ""))
         return started.id
@@ -86,6 +88,7 @@ class Board:
     def end(self, job: Job, now: int = NOON) -> None:
         """The job was cancelled."""
         job.status = Status.FAILED
+        self.lines.fair_share.waits(job.share or "", -1)
         self.lines.fair_share.left(job.share or "", now)
 
     def drain(self, limit: int = 1000) -> list[str]:

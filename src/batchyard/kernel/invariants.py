@@ -55,6 +55,13 @@ def _check_fair_share(state: State, queue: JobQueue) -> None:
     fair_share = queue.fair.fair_share
     unfinished = {share: account.unfinished for share, account in fair_share.accounts.items() if account.unfinished}
     _require(unfinished == queue.shares, f"queue {queue.name}: accounts of {unfinished}, jobs of {queue.shares}")
+    waiting: Counter[str] = Counter()
+    for job in state.jobs.values():
+        if job.queue is queue:
+            runnable = job.array.counts[Status.RUNNABLE] if job.array else int(job.status is Status.RUNNABLE)
+            waiting[job.share or ""] += runnable
+    waits = {share: account.waiting for share, account in fair_share.accounts.items() if account.waiting}
+    _require(waits == +waiting, f"queue {queue.name}: accounts say that {waits} wait, jobs {dict(waiting)}")
     in_flight: Counter[str] = Counter()
     running: Counter[str] = Counter()
     for job in {job.id: job for job in state.tasks.values() if job.queue is queue}.values():

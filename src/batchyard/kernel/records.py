@@ -378,6 +378,8 @@ class JobQueue(msgspec.Struct, kw_only=True):
             self.demand[job.resources] = count
         else:
             self.demand.pop(job.resources, None)
+        if self.fair is not None and job.share is not None:
+            self.fair.fair_share.waits(job.share, more)
 
     def count_out(self, job: Job, now: int) -> None:
         """A job has finished."""

@@ -104,6 +104,8 @@ class Account(msgspec.Struct, kw_only=True):
     """The policy's entry that covers it."""
     unfinished: int = 0
     """Jobs, an array counting once."""
+    waiting: int = 0
+    """Jobs that are RUNNABLE, children of arrays one by one."""
     left_at: int = 0
     """When one of its jobs last ended."""
     leaving: bool = False
@@ -138,6 +140,10 @@ class FairShare(msgspec.Struct, kw_only=True):
         account = self.accounts[share]
         account.unfinished -= 1
         self._note_end(account, at)
+
+    def waits(self, share: str, more: int) -> None:
+        """So many more (or fewer) of its jobs are RUNNABLE."""
+        self.accounts[share].waiting += more
 
     def placed(self, share: str, milli_vcpus: int) -> None:
         """An attempt is in flight (STARTING)."""

@@ -50,6 +50,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int
     """Jobs that are RUNNABLE, array children one by one."""
     next: Turn | None
+    """Whose turn it is; None where those that wait lack a consumable resource, or could never run."""
 
 
 def amount(resources: Resources, service: ServiceRequest | None) -> int:
@@ -175,18 +176,16 @@ def in_line(line: ShareLine) -> Iterator[Job]:
     return (entry[3] for entry in fifo.in_order(line.waiting) if fifo.waits(entry[3]))
 
 
-def standings(lines: FairShareLines, now: int, aside: Iterable[Job] = ()) -> list[Standing]:
-    """All active shares, the one with the smallest claim first. `aside` as in `in_order`. O(n) in what waits."""
+def standings(lines: FairShareLines, now: int) -> list[Standing]:
+    """All active shares, the one with the smallest claim first. O(shares), however many jobs wait."""
     fair_share = lines.fair_share
     fair_share.move(now)
     entitlements = fair_share.entitlements()
     usages = {share: account.usage.vcpu_seconds(now) for share, account in fair_share.accounts.items()}
     total = sum(usages.values())
-    elsewhere = _by_share(aside)
     standings = []
     for share in sorted(usages, key=lambda share: (fair_share.claim(share, now), share)):
         line = lines.shares.get(share) or ShareLine()
-        waiting = (entry[3] for heap in _heaps(lines, share, elsewhere) for entry in heap)
         standings.append(
             Standing(
                 share=share,
@@ -195,7 +194,7 @@ def standings(lines: FairShareLines, now: int, aside: Iterable[Job] = ()) -> lis
                 entitlement=entitlements[share],
                 part=usages[share] / total if total else 0.0,
                 in_flight=fair_share.accounts[share].in_flight,
-                waiting=sum(fifo.weight(job) for job in waiting if fifo.waits(job)),
+                waiting=fair_share.accounts[share].waiting,
                 next=next((place.turn for place in _places(lines, share, now, line.waiting)), None),
             )
         )
