@@ -136,6 +136,7 @@ def registered(batch: Any, ran: Path) -> str:
     return register(batch, container_command=["sh", "-c", script, "Ref::succeeds_at"], parameters={"succeeds_at": "1"})
 
 
+@pytest.mark.long
 def test_many_kills_of_the_server(server: ForkedServer, tmp_path: Path, record_property: Any) -> None:
     ran = tmp_path / "ran"
     ran.touch()

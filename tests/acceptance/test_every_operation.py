@@ -62,6 +62,7 @@ def quiet(folder: Path) -> Iterator[ServerProcess]:
         assert "Traceback" not in server.log(), server.log()
 
 
+@pytest.mark.long
 class TestRandomRequests:
     @pytest.fixture
     def quiet_server(self, tmp_path: Path) -> Iterator[ServerProcess]:

@@ -24,7 +24,7 @@ from conformance import (
     sleep_token,
 )
 
-from batchyard.engines.local.process.cgroups import find_mount
+from batchyard.engines.local.process.cgroups import find_mount, folders_like
 from batchyard.engines.local.process.daemon import JOURNAL, SOCKET
 from batchyard.engines.local.process.engine import ProcessEngine
 from batchyard.engines.local.process.journal import boot_id as this_boot
@@ -64,7 +64,7 @@ def folder_of(bench: Bench) -> Path:
 
 def control_groups(runner: int) -> list[Path]:
     """Folders of control groups that a runner made, of which there is one for each hierarchy that it uses."""
-    return [path for path in Path("/sys/fs/cgroup").rglob(f"batchyard-*-{runner}") if path.is_dir()]
+    return [Path(folder) for folder in folders_like("batchyard-") if folder.endswith(f"-{runner}")]
 
 
 async def runner_is_gone(bench: Bench) -> None:

@@ -23,7 +23,7 @@ from batchyard.kernel.effects import Effects
 from batchyard.store.store import Store
 
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
-pytestmark = pytest.mark.timeout(7200 if THOROUGH else 300)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(7200 if THOROUGH else 300)]
 CODES = (1, 2, 137)
 
 

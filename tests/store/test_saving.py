@@ -54,6 +54,15 @@ def test_everything_unfinished_comes_back(shelf: Shelf, story: Story) -> None:
     assert story._orders[-1] == "stop A#2 30", "the time-out is still known"
 
 
+def test_an_array_that_waited_for_another_over_a_restart_starts(shelf: Shelf, story: Story) -> None:
+    story.submit("A", array=2)
+    story.submit("B", array=2, after=["A"])
+    with shelf.store.load() as snapshot:
+        story.restart(snapshot)
+    story.run("A:0", "A:1")
+    assert story.summary("B")["STARTING"] == 2
+
+
 def test_a_job_that_has_ended_can_be_read_but_is_not_loaded(shelf: Shelf, story: Story) -> None:
     job_id = story.submit("A")
     story.run("A", code=3)

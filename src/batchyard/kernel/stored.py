@@ -364,7 +364,7 @@ def _restore_array(job: Job, array: Array) -> None:
             arrays.set_status(array, index, Status.FAILED, array.summary_at)
     elif job.open_dependencies == 0:
         arrays.release(array, array.summary_at)
-    if arrays.next_ready(array) is not None:
-        _stand_in_queue(job)
-    else:
-        job.blocked = None
+        if arrays.next_ready(array) is not None:  # Asked of released arrays only: it passes over what is not ready.
+            _stand_in_queue(job)
+            return
+    job.blocked = None
