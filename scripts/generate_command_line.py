@@ -39,6 +39,12 @@ def _page() -> str:
             command = cli.get_command(context, name)
             assert command is not None
             parts.append(_section(f"batchyard {name}", command, context))
+            if isinstance(command, click.Group):
+                with click.Context(command, info_name=name, parent=context) as group:
+                    parts += [
+                        _section(f"batchyard {name} {each}", command.commands[each], group)
+                        for each in command.list_commands(group)
+                    ]
     return "\n".join(parts)
 
 

@@ -46,6 +46,8 @@ DETAILS_KEPT = 1024
 """Details of recently submitted jobs that are kept at hand, so that a job that starts at once is not read back."""
 
 
+METADATA_VARIABLE = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
+"""Where SDKs look for the instance metadata service ("SDKs and Tools Reference Guide")."""
 PAUSE_AFTER_FAILURE = 0.2
 """Seconds before the store is tried again."""
 FAILURES_IN_A_ROW = 5
@@ -73,11 +75,13 @@ class ControlLoop:
         *,
         training_root: Path,
         surroundings: Mapping[str, str] | None = None,
+        metadata: str | None = None,
         clock: Callable[[], int] | None = None,
         check: bool = False,
     ) -> None:
         """Below `training_root` the models of training jobs are kept; `surroundings` are environment variables for every
-        job; `check` re-derives every counter after each round."""
+        job; `metadata` is the address that an instance's id is added to, where jobs can reach the metadata of their
+        instance; `check` re-derives every counter after each round."""
         self._settings = settings
         self._store = store
         self._engines = engines
@@ -85,6 +89,7 @@ class ControlLoop:
         self._check = check
         self._training_root = training_root
         self._surroundings = surroundings or {}
+        self._metadata = metadata
         self._mailbox: list[Request | Observation] = []
         self._mail = asyncio.Event()
         self._details: dict[int, Detail] = {}
@@ -330,7 +335,7 @@ class ControlLoop:
             task_id=task.id,
             job_id=job.id,
             container=container,
-            environment=environment_of(job, task, container, surroundings=self._surroundings, fargate=fargate),
+            environment=environment_of(job, task, container, surroundings=self._surroundings_of(task), fargate=fargate),
             vcpus=job.resources.milli_vcpus / 1000,
             memory=job.resources.memory,
             gpus=job.resources.gpus,
@@ -338,6 +343,12 @@ class ControlLoop:
             log_stream=log_stream_of(job, task.id),
             create_log_group=creates_log_group(container),
         )
+
+    def _surroundings_of(self, task: Task) -> Mapping[str, str]:
+        instance = self.kernel.state.instances.get(task.instance)
+        if self._metadata is None or instance is None or instance.detail is None:
+            return self._surroundings
+        return {METADATA_VARIABLE: f"{self._metadata}{instance.id}", **self._surroundings}
 
     def _refuse_the_rest(self) -> None:
         for message in self._mailbox:

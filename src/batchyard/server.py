@@ -20,6 +20,7 @@ from batchyard.api.app import Application
 from batchyard.api.batch.desk import Desk
 from batchyard.api.batch.service import batch_service
 from batchyard.api.extension import extension_service
+from batchyard.api.instance_metadata import InstanceMetadata
 from batchyard.api.logs import log_service
 from batchyard.api.sigv4 import Authenticator
 from batchyard.api.tokens import TokenSealer
@@ -27,11 +28,13 @@ from batchyard.config import Config, ConfigError
 from batchyard.control import ControlLoop
 from batchyard.defaults import create_defaults, needs_defaults
 from batchyard.engines.base import Engine
+from batchyard.engines.local.docker.daemon import resolve_docker_host
 from batchyard.engines.local.select import RuntimeUnavailableError, choose_runtime, machine_capacity
 from batchyard.http_server import HttpServer, listen
 from batchyard.installation import Installation, load_installation, write_connection
 from batchyard.kernel.state import Settings
 from batchyard.logs.store import LogStore
+from batchyard.metadata_address import metadata_address
 from batchyard.retention import keep_history_short
 from batchyard.store.database import SchemaError
 from batchyard.store.store import Store
@@ -92,6 +95,9 @@ async def _serve(config: Config) -> None:
         {f"local-{runtime}": engine},
         training_root=config.data_dir.absolute() / "training",
         surroundings=config.job_environment,
+        metadata=metadata_address(
+            config, listener.getsockname()[1], resolve_docker_host(config.docker_host) if runtime == "docker" else None
+        ),
         check=config.check_invariants,
     )
     await control.open()
@@ -161,15 +167,17 @@ def _application(
 ) -> Application:
     account = installation.account
     tokens = TokenSealer(installation.token_key)
+    desk = Desk(control, store, account, tokens)
     services = [
-        batch_service(Desk(control, store, account, tokens)),
+        batch_service(desk),
         log_service(logs, account.region, account.account_id, tokens),
-        extension_service(control, store, account),
+        extension_service(desk, store),
     ]
     authenticator = Authenticator(
         installation.credential, region=account.region, administrator=installation.administrator, mode=config.auth
     )
-    return Application(services, authenticator, body_limit=BODY_LIMIT)
+    metadata = InstanceMetadata(desk, tokens)
+    return Application(services, authenticator, body_limit=BODY_LIMIT, metadata=metadata)
 
 
 def _ask_to_stop(server: HttpServer) -> None:

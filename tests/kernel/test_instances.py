@@ -74,6 +74,17 @@ def test_min_vcpus_are_kept() -> None:
     assert fleet.launched == []
 
 
+def test_desired_vcpus_of_the_user_are_launched_once() -> None:
+    fleet = Fleet()
+    fleet.environment("ce", types=["c6i.large"], min_vcpus=2, resources={"desired_vcpus": 6})
+    assert fleet.fleet() == ["c6i.large"] * 3
+    assert fleet.desired() == 6
+    fleet.pass_time(60)
+    assert (fleet.fleet(), fleet.desired()) == (["c6i.large"], 2)
+    fleet.change_environment("ce", resources={"desired_vcpus": 4})
+    assert (fleet.fleet(), fleet.desired()) == (["c6i.large"] * 2, 4)
+
+
 def test_an_instance_boots_for_a_while() -> None:
     fleet = Fleet(boot_seconds=90.0)
     fleet.environment("ce", types=["c6i"], max_vcpus=16)

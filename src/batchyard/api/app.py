@@ -27,6 +27,7 @@ from batchyard.api.http import (
     send_preflight,
     send_response,
 )
+from batchyard.api.instance_metadata import PREFIX, InstanceMetadata
 from batchyard.api.service import RequestContext, Service
 from batchyard.api.sigv4 import Authenticator, scope_service
 
@@ -41,9 +42,15 @@ class Application:
     """The ASGI application. `body_limit` is the longest request body that is read, in bytes."""
 
     def __init__(
-        self, services: Iterable[Service], authenticator: Authenticator, *, body_limit: int = DEFAULT_BODY_LIMIT
+        self,
+        services: Iterable[Service],
+        authenticator: Authenticator,
+        *,
+        body_limit: int = DEFAULT_BODY_LIMIT,
+        metadata: InstanceMetadata | None = None,
     ) -> None:
         services = tuple(services)
+        self._metadata = metadata
         self._authenticator = authenticator
         self._body_limit = body_limit
         self._routes = rest_json.Routes(service for service in services if service.protocol == "rest-json")
@@ -65,7 +72,10 @@ class Application:
             await send_preflight(head, request_id, send)
             return
         try:
-            response = await self._answer(head, receive, request_id)
+            if self._metadata is not None and head.path.startswith(PREFIX):
+                response = await self._metadata.answer(head, (scope.get("client") or (None,))[0])
+            else:
+                response = await self._answer(head, receive, request_id)
         except ClientDisconnectedError:
             return
         if isinstance(response.body, AsyncIterator):

@@ -1,4 +1,4 @@
-"""What Batchyard answers beyond AWS: why a job waits.
+"""What Batchyard answers beyond AWS: why a job waits, and what `instance_operations.py` tells of instances.
 
 `POST /batchyard/v1/<operation>`, JSON in and out, signed like a Batch request. Unmodified clients never call it.
 """
@@ -9,13 +9,13 @@ from typing import Any
 
 import msgspec
 
-from batchyard.api.batch.desk import answered
+from batchyard.api import instance_operations
+from batchyard.api.batch.desk import Desk
 from batchyard.api.errors import client_exception
-from batchyard.api.job_reader import JobReader
+from batchyard.api.instance_operations import InstanceOperations
 from batchyard.api.job_views import JobView
 from batchyard.api.service import RequestContext, Service
-from batchyard.control import ControlLoop
-from batchyard.kernel.identifiers import Account, job_id_of, service_job_id_of, split_node
+from batchyard.kernel.identifiers import job_id_of, service_job_id_of, split_node
 from batchyard.kernel.kernel import Kernel
 from batchyard.kernel.service_jobs import find_service_job
 from batchyard.kernel.waiting import Reason, explain
@@ -41,9 +41,9 @@ class WhyJobResponse(msgspec.Struct, kw_only=True, rename="camel", omit_defaults
     history: list[HistoryLine]
 
 
-def extension_service(control: ControlLoop, store: Store, account: Account) -> Service:
+def extension_service(desk: Desk, store: Store) -> Service:
     """The service, ready to be plugged into the endpoint."""
-    reader = JobReader(control, store)
+    account, reader = desk.account, desk.reader
 
     async def why_job(request: WhyJobRequest, _: RequestContext) -> WhyJobResponse:
         job_id = job_id_of(account, service_job_id_of(account, request.job_id))
@@ -53,7 +53,7 @@ def extension_service(control: ControlLoop, store: Store, account: Account) -> S
             found = (service_job, None) if service_job is not None else kernel.state.find(split_node(job_id)[0])
             return explain(kernel.state, *found) if found else None
 
-        waiting: Reason | None = await answered(control.query(reason))
+        waiting: Reason | None = await desk.ask(reason)
         views = await reader.find([job_id])
         service_row = None if views else await reader.service_job(job_id)
         if service_row is not None:
@@ -80,12 +80,13 @@ def extension_service(control: ControlLoop, store: Store, account: Account) -> S
             history=lines,
         )
 
-    handlers: dict[str, Any] = {"WhyJob": why_job}
+    handlers: dict[str, Any] = {"WhyJob": why_job, **InstanceOperations(desk, store).handlers()}
+    why = Operation("WhyJob", "POST", "/batchyard/v1/whyjob", WhyJobRequest, WhyJobResponse)
     return Service(
         name="Batchyard",
         signing_names=("batch", "batchyard"),
         protocol="rest-json",
-        operations={"WhyJob": Operation("WhyJob", "POST", "/batchyard/v1/whyjob", WhyJobRequest, WhyJobResponse)},
+        operations={"WhyJob": why, **instance_operations.OPERATIONS},
         handlers=handlers,
     )
 

@@ -37,6 +37,8 @@ class Response(msgspec.Struct, frozen=True):
     body: bytes | AsyncIterator[bytes]
     error_type: str | None = None
     """Sent as `x-amzn-errortype`, where the SDKs look first."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """Further headers."""
 
 
 class ClientDisconnectedError(Exception):
@@ -95,6 +97,7 @@ async def send_response(response: Response, request_id: str, send: Send) -> None
         (b"content-type", response.content_type.encode("latin-1")),
         (b"x-amzn-requestid", request_id.encode("latin-1")),
         *_CROSS_ORIGIN_HEADERS,
+        *((name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers),
     ]
     if response.error_type is not None:
         headers.append((b"x-amzn-errortype", response.error_type.encode("latin-1", "replace")))

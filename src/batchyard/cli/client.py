@@ -1,4 +1,4 @@
-"""Calls to the server: AWS Batch, CloudWatch Logs and the project's own reasons for waiting.
+"""Calls to the server: AWS Batch, CloudWatch Logs and what the project adds.
 
 Answers stay the JSON that came: `--json` prints them as they are. Every failure is a `Failure`.
 """
@@ -47,9 +47,23 @@ class Client:
         target = {"content-type": "application/x-amz-json-1.1", "x-amz-target": f"Logs_20140328.{operation}"}
         return self._call("logs", "/", target, request)
 
+    def batchyard(self, operation: str, **request: Any) -> Json:
+        """Calls an operation that AWS does not have."""
+        path = f"/batchyard/v1/{operation.lower()}"
+        return self._call("batch", path, {"content-type": "application/json"}, request)
+
     def why(self, job_id: str) -> Json:
         """Why a job is where it is, and the history of such reasons."""
-        return self._call("batch", "/batchyard/v1/whyjob", {"content-type": "application/json"}, {"jobId": job_id})
+        return self.batchyard("WhyJob", jobId=job_id)
+
+    def instances(self, **request: Any) -> Iterator[Json]:
+        """Instances and hosts, page after page."""
+        while True:
+            answer = self.batchyard("ListInstances", **request)
+            yield from answer["instances"]
+            if not answer.get("nextToken"):
+                return
+            request["nextToken"] = answer["nextToken"]
 
     def describe_job(self, job_id: str) -> Json | None:
         """A job, by its whole id."""

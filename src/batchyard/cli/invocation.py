@@ -116,3 +116,36 @@ def _job_completions(invocation: Invocation, incomplete: str) -> list[Completion
         if job["jobId"].startswith(incomplete)
     ]
     return [*items, *([CompletionItem("last", help="the newest job")] if "last".startswith(incomplete) else [])]
+
+
+def complete_environments(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """As :func:`complete_jobs`."""
+    try:
+        client = ctx.ensure_object(Invocation).client(COMPLETION_SECONDS)
+        pages = client.pages("DescribeComputeEnvironments", "computeEnvironments")
+        names = [each["computeEnvironmentName"] for page in pages for each in page]
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    except Exception:
+        return []
+
+
+def complete_instances(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """As :func:`complete_jobs`."""
+    try:
+        found = list(ctx.ensure_object(Invocation).client(COMPLETION_SECONDS).instances())
+        return [
+            CompletionItem(each["instanceId"], help=f"{each.get('instanceType') or each.get('name')} {each['state']}")
+            for each in found
+            if each["instanceId"].startswith(incomplete)
+        ]
+    except Exception:
+        return []
+
+
+def complete_hosts(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """As :func:`complete_jobs`."""
+    try:
+        found = ctx.ensure_object(Invocation).client(COMPLETION_SECONDS).instances(purchase="REGISTERED")
+        return [CompletionItem(each["name"]) for each in found if each["name"].startswith(incomplete)]
+    except Exception:
+        return []

@@ -208,3 +208,5 @@ def _keep_least(state: State, environment: ComputeEnvironment, now: int) -> None
         environment.wanted_vcpus = 0
         return
     _carry_out(state, environment, plan_for(state, environment, [Demand(ONE_VCPU, missing)], now), now)
+    if environment.vcpus >= wanted:
+        environment.wanted_vcpus = 0
