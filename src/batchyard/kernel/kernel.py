@@ -198,10 +198,15 @@ class Kernel:
         """Starts jobs behind the head that do not delay it. Jobs of one shape are considered once."""
         if len(queue.demand) < 2:
             return budget
-        reservation = reserve(self.state, head, now)
+        reservation: Reservation | None = None
+        reserved = False
         for heap in fifo.others_behind(queue, head):
             while budget and heap:
                 job = heap[0][2]
+                if find_place(self.state, job) is None:
+                    break
+                if not reserved:
+                    reservation, reserved = reserve(self.state, head, now), True
                 if self._start_beside(job, reservation, now) is None:
                     break
                 fifo.drop_left(heap)
@@ -356,25 +361,25 @@ class Kernel:
     def _explain_newcomers(self) -> None:
         """Says in the history why a job that has just become RUNNABLE did not start at once."""
         newcomers, self.state.newcomers = self.state.newcomers, []
-        reasons: dict[tuple[object, ...], str] = {}
+        own: dict[tuple[object, ...], str | None] = {}
+        of_heads: dict[tuple[str, bool], str] = {}
         for job, transition in newcomers:
             if job.status is not Status.RUNNABLE or transition.reason is not None:
                 continue
             first = waiting.first_before(self.state, job) or job
-            key = (job.queue.name, *waiting.shape_of(job), job.consumables, first.id, job is first)
-            if key not in reasons:
-                reasons[key] = self._reason_text(job, first)
-            transition.reason = reasons[key]
+            shape = (job.queue.name, *waiting.shape_of(job), job.consumables, first.id)
+            if shape not in own:
+                own[shape] = self._own_reason(job)
+            text, key = own[shape], (first.id, job is first)
+            if text is None and key not in of_heads:
+                subject = "It" if job is first else f"Job {first.id}, which is ahead of it,"
+                of_heads[key] = waiting.head_reason(self.state, job.queue, first, subject).text
+            transition.reason = text if text is not None else of_heads[key]
 
-    def _reason_text(self, job: Job, first: Job) -> str:
-        never = waiting.never_fits(self.state, job)
-        if never is not None:
-            return never.text
-        lacking = waiting.consumable_reason(self.state, job)
-        if lacking is not None:
-            return lacking.text
-        subject = "It" if job is first else f"Job {first.id}, which is ahead of it,"
-        return waiting.head_reason(self.state, job.queue, first, subject).text
+    def _own_reason(self, job: Job) -> str | None:
+        """Why a job waits, if not for its turn."""
+        reason = waiting.never_fits(self.state, job) or waiting.consumable_reason(self.state, job)
+        return reason.text if reason is not None else None
 
     def take_effects(self) -> Effects:
         """What has been decided since the last call."""

@@ -9,6 +9,7 @@ the running ones make room, which hides the round trip. See `Instance.line`.
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
 
 import msgspec
 
@@ -95,11 +96,11 @@ def _room_in(
     return None
 
 
-def places_in(state: State, environment: ComputeEnvironment) -> list[Instance]:
+def places_in(state: State, environment: ComputeEnvironment) -> Iterator[Instance]:
     """Everything that takes tasks of the environment now."""
     if capacity_of(state, environment) is Capacity.SLICES:
-        return [machine for machine in state.machines.values() if not machine.line]
-    return [each for each in environment.instances.values() if instances.takes_tasks(each)]
+        return (machine for machine in state.machines.values() if not machine.line)
+    return (each for each in environment.instances.values() if instances.takes_tasks(each))
 
 
 def allowance_of(state: State, environment: ComputeEnvironment, instance: Instance) -> int:

@@ -195,8 +195,9 @@ def _room(state: State, environment: ComputeEnvironment, wanted: Resources) -> s
     text = f"compute environment {environment.name} has {count} with {environment.vcpus} of at most {limit:g} vCPU"
     if environment.booting:
         text += f", of which {len(environment.booting)} {'is' if len(environment.booting) == 1 else 'are'} booting"
-    if instances:
-        text += f", and {_freest(instances)}"
+    freest = environment.rooms.freest()
+    if freest is not None:
+        text += f", and {_freest([environment.instances[freest]])}"
     unmet = _unmet(state, environment, wanted)
     return text if unmet is None else f"{text}; {unmet.text[0].lower()}{unmet.text[1:].removesuffix('.')}"
 

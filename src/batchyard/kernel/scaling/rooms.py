@@ -100,6 +100,10 @@ class Rooms:
         """The same among instances that hold nothing: for a node of a multi-node job, which is their single tenant."""
         return self._empty.first(wanted)
 
+    def freest(self) -> str | None:
+        """The instance with the most free vCPUs, and of those with the most free memory."""
+        return self._all.last()
+
     def _enter(self, instance_id: str, entry: _Entry) -> None:
         self._all.add(entry.key, entry.room, instance_id)
         if entry.room == entry.capacity:
@@ -143,6 +147,10 @@ class _Index:
             if found is not None:
                 return found
         return None
+
+
+    def last(self) -> str | None:
+        return max((line.blocks[-1][-1] for line in self._lines.values()), default=(0, 0, None))[2]
 
 
 class _Line:
