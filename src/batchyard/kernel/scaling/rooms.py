@@ -45,6 +45,9 @@ class Rooms:
         self._entries: dict[str, _Entry] = {}
         self._all = _Index()
         self._empty = _Index()
+        self._excluded = 0
+        self._misfits: set[Resources] = set()
+        """What was looked for in vain since there was last more room anywhere."""
 
     def __contains__(self, instance_id: str) -> bool:
         return instance_id in self._entries
@@ -60,12 +63,15 @@ class Rooms:
         """Adds an instance, by default one that is empty. Raises ValueError when it is already there."""
         if instance_id in self._entries:
             raise ValueError(f"{instance_id} is already there")
+        self._misfits.clear()
         entry = self._entries[instance_id] = _Entry(room if capacity is None else capacity, room)
         self._enter(instance_id, entry)
 
     def update(self, instance_id: str, room: Resources) -> None:
         """Sets what is free. Raises KeyError for an instance that was not added."""
         entry = self._entries[instance_id]
+        if not room.fits(entry.room):
+            self._misfits.clear()
         if entry.excluded:
             entry.room = room
         elif room != entry.room:
@@ -76,7 +82,9 @@ class Rooms:
     def remove(self, instance_id: str) -> None:
         """Raises KeyError for an instance that was not added."""
         entry = self._entries.pop(instance_id)
-        if not entry.excluded:
+        if entry.excluded:
+            self._excluded -= 1
+        else:
             self._leave(instance_id, entry)
 
     def exclude(self, instance_id: str) -> None:
@@ -85,16 +93,23 @@ class Rooms:
         if not entry.excluded:
             self._leave(instance_id, entry)
             entry.excluded = True
+            self._excluded += 1
 
     def include(self, instance_id: str) -> None:
         entry = self._entries[instance_id]
         if entry.excluded:
             entry.excluded = False
+            self._excluded -= 1
             self._enter(instance_id, entry)
 
     def find(self, wanted: Resources) -> str | None:
         """The instance that fits best, or None when none has room."""
-        return self._all.first(wanted)
+        if wanted in self._misfits:
+            return None
+        found = self._all.first(wanted)
+        if found is None and not self._excluded:
+            self._misfits.add(wanted)
+        return found
 
     def find_empty(self, wanted: Resources) -> str | None:
         """The same among instances that hold nothing: for a node of a multi-node job, which is their single tenant."""
@@ -147,7 +162,6 @@ class _Index:
             if found is not None:
                 return found
         return None
-
 
     def last(self) -> str | None:
         return max((line.blocks[-1][-1] for line in self._lines.values()), default=(0, 0, None))[2]
