@@ -112,9 +112,8 @@ def allowance_of(state: State, environment: ComputeEnvironment, instance: Instan
 
 
 def environments_of(state: State, queue: JobQueue) -> list[ComputeEnvironment]:
-    """The environments of a queue, in the order in which they are tried."""
-    orders = sorted(queue.detail.compute_environment_order or (), key=lambda entry: entry.order)
-    names = (entry.compute_environment.rpartition("/")[2] for entry in orders)
+    """The environments of a queue, in the order in which they are tried: its detail has them sorted."""
+    names = [entry.compute_environment.rpartition("/")[2] for entry in queue.detail.compute_environment_order or ()]
     return [state.environments[name] for name in names if name in state.environments]
 
 

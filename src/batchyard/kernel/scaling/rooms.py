@@ -15,6 +15,7 @@ instances at worst, as does a change.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from operator import itemgetter
 
 import msgspec
 
@@ -24,6 +25,7 @@ BLOCK = 64
 """Entries of a block, at first; one of twice as many is cut in two."""
 
 
+_memory = itemgetter(1)
 _Key = tuple[bool, int, int]
 """Of a line: whether the instances have GPUs, how many are free, and GiB by vCPU."""
 
@@ -199,7 +201,7 @@ class _Line:
             return
         self._last[number] = block[-1]
         if entry[1] == self._most_memory[number]:
-            self._most_memory[number] = max(memory for _, memory, _ in block)
+            self._most_memory[number] = max(map(_memory, block))
 
     def first(self, milli_vcpus: int, memory: int) -> str | None:
         least = (milli_vcpus, memory, "")
@@ -216,7 +218,7 @@ class _Line:
     def _insert(self, number: int, block: list[tuple[int, int, str]]) -> None:
         self.blocks.insert(number, block)
         self._last.insert(number, block[-1])
-        self._most_memory.insert(number, max(memory for _, memory, _ in block))
+        self._most_memory.insert(number, max(map(_memory, block)))
 
     def _drop(self, number: int) -> None:
         del self.blocks[number], self._last[number], self._most_memory[number]
