@@ -163,7 +163,8 @@ def test_an_infrastructure_update_drains(server: ServerProcess, batch: Any, gate
     types = {each["instanceId"]: each["instanceType"] for each in instances(server, environment)}
     assert types[instance_of(describe(batch, new))] == "m6i.large"
     assert describe(batch, old)["status"] == "RUNNING"
-    settled_environment(batch, environment, "UPDATING")
+    updating = settled_environment(batch, environment, "UPDATING")
+    assert updating["updatePolicy"] == {"terminateJobsOnUpdate": False, "jobExecutionTimeoutMinutes": 60}
     gate.open()
     assert (ended(batch, old)["status"], ended(batch, new)["status"]) == ("SUCCEEDED", "SUCCEEDED")
     settled_environment(batch, environment)

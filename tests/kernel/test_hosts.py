@@ -6,8 +6,15 @@ from __future__ import annotations
 import pytest
 from fleet_story import Fleet
 
-from batchyard.kernel.commands import DeleteComputeEnvironment, DeregisterHost, RegisterHost, UpdateHost
+from batchyard.kernel.commands import (
+    CreateSchedulingPolicy,
+    DeleteComputeEnvironment,
+    DeregisterHost,
+    RegisterHost,
+    UpdateHost,
+)
 from batchyard.kernel.instances import DRAINED, ENVIRONMENT_DELETED, REMOVED, ended_by
+from batchyard.shapes import batch as shapes
 
 
 @pytest.fixture
@@ -169,3 +176,19 @@ def test_a_launched_instance_is_no_host(fleet: Fleet) -> None:
     fleet.submit("A", queue="r")
     [instance] = fleet.launched
     assert fleet.refused(DeregisterHost(instance.id)) == f"Host {instance.id} not found."
+
+
+def test_unmanaged_vcpus_are_what_reservations_are_a_part_of(fleet: Fleet) -> None:
+    fair = shapes.CreateSchedulingPolicyRequest(
+        name="fair", fairshare_policy=shapes.FairsharePolicy(compute_reservation=50)
+    )
+    arn = fleet.tell(CreateSchedulingPolicy(fair)).arn
+    fleet.unmanaged("lab", vcpus=4)
+    fleet.queue("f", ["lab"], scheduling_policy_arn=arn)
+    fleet.register("lab-1", environment="lab", vcpus=8)
+    for label in ("A", "B", "C", "D"):
+        fleet.submit(label, queue="f", share_identifier="a")
+    fleet.ordered("start A#1", "start B#1")
+    fleet.change_environment("lab", unmanaged_vcpus=6)
+    assert fleet.kernel.state.environments["lab"].detail.unmanaged_vcpus == 6
+    fleet.ordered("start C#1")
