@@ -73,7 +73,10 @@ class Reason(msgspec.Struct, frozen=True):
     @property
     def status_reason(self) -> str | None:
         """What DescribeJobs shows: AWS's code and text, and the numbers."""
-        return f"{self.code} - {self.sentence or _TEXTS[self.code]} {self.text}" if self.code else None
+        if self.code is None:
+            return None
+        sentence = (self.sentence or _TEXTS[self.code]).removesuffix(".")
+        return f"{self.code} - {sentence}. {self.text}"
 
 
 def shape_of(job: Job) -> tuple[object, ...]:
