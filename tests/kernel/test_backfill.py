@@ -6,6 +6,9 @@ import pytest
 from fleet_story import Fleet
 from story import Story
 
+from batchyard.kernel.commands import CreateSchedulingPolicy
+from batchyard.shapes import batch as shapes
+
 
 @pytest.fixture
 def story() -> Story:
@@ -94,3 +97,58 @@ def test_other_instances_are_free_for_others() -> None:
     fleet.ordered("start A#1", "start A2#1", "start C#1")
     fleet.run("A")
     fleet.ordered("start B#1")
+
+
+def test_small_instances_make_way_for_one_that_is_large_enough() -> None:
+    """B needs an instance of 8 vCPU, and all 8 are those of small instances: nothing else is placed on what becomes free."""
+    fleet = Fleet()
+    fleet.environment("ce", types=["c6i.large", "c6i.2xlarge"], max_vcpus=8, strategy="BEST_FIT")
+    fleet.queue("q", ["ce"])
+    for label in ("A1", "A2", "A3", "A4"):
+        fleet.submit(label, vcpus=2)
+        fleet.begin(label)
+    fleet.submit("B", vcpus=8)
+    for label in ("C1", "C2"):
+        fleet.submit(label, vcpus=2)
+    fleet.pass_time(1)
+    fleet.given("start")
+    fleet.run("A1")
+    fleet.run("A2", "A3")
+    fleet.pass_time(100)
+    fleet.ordered()
+    fleet.exit("A4")
+    fleet.ordered("start B#1")
+    assert fleet.fleet() == ["c6i.2xlarge"]
+
+
+def test_only_as_many_instances_make_way_as_it_takes() -> None:
+    fleet = Fleet()
+    fleet.environment("ce", types=["c6i.large", "c6i.xlarge"], max_vcpus=8, strategy="BEST_FIT")
+    fleet.queue("q", ["ce"])
+    for label in ("A1", "A2", "A3", "A4"):
+        fleet.submit(label, vcpus=2)
+        fleet.begin(label)
+    fleet.submit("B", vcpus=4)
+    for label in ("C1", "C2", "C3"):
+        fleet.submit(label, vcpus=2)
+    fleet.given("start")
+    fleet.exit("A3")
+    fleet.ordered()
+    fleet.exit("A4")
+    fleet.ordered("start B#1")
+    fleet.exit("A1")
+    fleet.ordered("start C1#1")
+
+
+def test_nothing_is_launched_for_jobs_that_would_use_what_is_reserved() -> None:
+    """R = 50 and one share: half of the 16 vCPU are for others, and no instance idles for the jobs that may not use them."""
+    fleet = Fleet()
+    fleet.environment("ce", types=["c6i.large"], max_vcpus=16)
+    fair = shapes.FairsharePolicy(compute_reservation=50)
+    request = shapes.CreateSchedulingPolicyRequest(name="fair", fairshare_policy=fair)
+    fleet.queue("q", ["ce"], scheduling_policy_arn=fleet.tell(CreateSchedulingPolicy(request)).arn)
+    for number in range(12):
+        fleet.submit(f"A{number}", share_identifier="A")
+    assert len(fleet.fleet()) == 4
+    fleet.submit("B", share_identifier="B", vcpus=2)
+    assert len(fleet.fleet()) == 6, "one for B; and with two shares only a quarter is reserved"

@@ -195,6 +195,37 @@ def test_an_idle_instance_gives_way_to_a_slice() -> None:
     fleet.ordered("start A#1", "start B#1")
 
 
+class TestAFullMachine:
+    @pytest.fixture
+    def fleet(self) -> Fleet:
+        """Room for one instance, and two environments whose queues never run dry."""
+        story = Fleet(vcpus=2, memory=8192)
+        story.environment("one", types=["c6i.large"])
+        story.environment("two", types=["m6i.large"])
+        story.queue("q", ["one"])
+        story.queue("r", ["two"])
+        return story
+
+    def test_who_came_first_has_it_first_and_nobody_keeps_it(self, fleet: Fleet) -> None:
+        fleet.submit("A", vcpus=2)
+        fleet.submit("B", vcpus=2, queue="r")
+        fleet.submit("C", vcpus=2)
+        assert fleet.fleet("one") == ["c6i.large draining"]
+        fleet.run("A")
+        assert (fleet.fleet("one"), fleet.fleet("two")) == ([], ["m6i.large draining"])
+        fleet.run("B")
+        assert (fleet.fleet("one"), fleet.fleet("two")) == (["c6i.large"], [])
+        fleet.ordered("start A#1", "start B#1", "start C#1")
+
+    def test_a_queue_of_higher_priority_keeps_its_instances(self, fleet: Fleet) -> None:
+        fleet.queue("high", ["one"], priority=9)
+        fleet.submit("A", vcpus=2, queue="high")
+        fleet.submit("B", vcpus=2, queue="r")
+        fleet.submit("C", vcpus=2, queue="high")
+        fleet.run("A", "C", "B")
+        fleet.ordered("start A#1", "start C#1", "start B#1")
+
+
 def test_an_infrastructure_update_replaces_instances(fleet: Fleet) -> None:
     fleet.submit("A", vcpus=1)
     fleet.change_environment("ce", resources={"instance_types": ["m6i"]})

@@ -8,21 +8,23 @@ Sources: User Guide "Managed compute environments", "Instance type allocation st
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import msgspec
 
 from batchyard.catalogue import InstanceType
 from batchyard.kernel import instances
-from batchyard.kernel.ordering import fifo
+from batchyard.kernel.ordering import fair_share_lines
 from batchyard.kernel.placement import Capacity, capacity_of, environments_of, has_share, slices_of
 from batchyard.kernel.records import ComputeEnvironment, Instance, Job, JobQueue
 from batchyard.kernel.resources import NOTHING, Resources
 from batchyard.kernel.scaling.allocation import plan
-from batchyard.kernel.scaling.plans import Demand, Plan
+from batchyard.kernel.scaling.plans import Demand, Obstacle, Plan
 from batchyard.kernel.scaling.strategies import places_of
 from batchyard.kernel.state import State
 from batchyard.kernel.suitability import DEFAULT_TYPES, hostable_types, verdict
+from batchyard.kernel.yielding import first_of, make_others_yield
 
 MOST_ENVIRONMENTS = 3
 """Of a queue."""
@@ -35,6 +37,8 @@ class Waiting(msgspec.Struct):
     queue: JobQueue
     resources: Resources
     count: int
+    first: bool
+    """The job whose turn it is in its queue is one of them."""
 
 
 def scale(state: State, now: int) -> None:
@@ -46,23 +50,74 @@ def scale(state: State, now: int) -> None:
     waiting = list(_waiting(state))
     for position in range(MOST_ENVIRONMENTS):
         for environment, entries in _offers(state, waiting, position):
-            demands = [Demand(entry.resources, entry.count) for entry in entries]
-            found = plan_for(state, environment, demands, now)
+            demands, found = _plan_for_entries(state, environment, entries, now)
             environment.unmet = {unmet.demand.resources: unmet for unmet in found.unmet}
+            held_up = [entry.queue.name for entry in entries if entry.first and _is_kept_for(environment, entry)]
+            if held_up:
+                entries = [entry for entry in entries if entry.first or entry.queue.name not in held_up]
+                demands, found = _plan_for_entries(state, environment, entries, now)
             _carry_out(state, environment, found, now)
+            _ask_for_room(state, environment, entries, demands, found, now)
             _subtract(entries, demands, found)
 
 
+def _ask_for_room(
+    state: State, environment: ComputeEnvironment, entries: list[Waiting], demands: list[Demand], found: Plan, now: int
+) -> None:
+    """Where a machine is full of others' instances, has them make way for the first that finds no room."""
+    for unmet in found.unmet:
+        if unmet.obstacle is Obstacle.NO_ROOM:
+            owners = (entry.queue for entry, demand in zip(entries, demands, strict=True) if demand is unmet.demand)
+            smallest = state.settings.catalogue.types[unmet.types[0]]
+            make_others_yield(state, next(owners), environment, instances.footprint_of(smallest), now)
+            return
+
+
+def _plan_for_entries(
+    state: State, environment: ComputeEnvironment, entries: list[Waiting], now: int
+) -> tuple[list[Demand], Plan]:
+    demands = [Demand(entry.resources, entry.count) for entry in entries]
+    return demands, plan_for(state, environment, demands, now)
+
+
+def _is_kept_for(environment: ComputeEnvironment, entry: Waiting) -> bool:
+    """Whether the job whose turn it is needs an instance that there is no room for: then none is launched for those behind it,
+    or there never would be. See `reservations.py`."""
+    unmet = environment.unmet.get(entry.resources)
+    if unmet is None or unmet.obstacle not in (Obstacle.MAX_VCPUS, Obstacle.NO_ROOM):
+        return False
+    return not any(entry.resources.fits(instance.capacity) for instance in environment.instances.values())
+
+
 def _waiting(state: State) -> Iterator[Waiting]:
-    """What waits, in the order in which it would start: by the priority of the queue, and within a queue the shape of the
-    job at its head first."""
-    for queue in sorted(state.queues.values(), key=lambda queue: -(queue.detail.priority or 0)):
-        if queue.is_service:
-            continue
-        head = fifo.head(queue)
+    """What waits, in the order in which it would start: by the priority of the queue, among equals by the job at the head, and
+    within a queue the shape of that job first."""
+    heads = [(queue, first_of(state, queue)) for queue in state.queues.values() if not queue.is_service]
+    for queue, head in sorted(heads, key=lambda each: (-(each[0].detail.priority or 0), each[1].seq if each[1] else 0)):
         first = head.resources if head is not None else NOTHING
-        for resources, count in sorted(queue.demand.items(), key=lambda item: item[0] != first):
-            yield Waiting(queue, resources, count)
+        for resources, count in sorted(_demand(state, queue).items(), key=lambda item: item[0] != first):
+            yield Waiting(queue, resources, count, resources == first)
+
+
+def _demand(state: State, queue: JobQueue) -> dict[Resources, int]:
+    """How many jobs could start, by what they ask for: not those that would use what is reserved for shares that are not
+    active."""
+    if queue.fair is None or not queue.fair.fair_share.policy.reservation:
+        return queue.demand
+    fair_share, capacity = queue.fair.fair_share, fair_share_lines.capacity_of(state, queue)
+    newcomers = Counter(
+        head.resources
+        for share, account in fair_share.accounts.items()
+        if not account.attempts and (head := fair_share_lines.head(queue.fair, share)) is not None
+    )
+    first = sum(count * resources.milli_vcpus for resources, count in newcomers.items())
+    allowed = max(0, capacity - fair_share.reserved(capacity) - fair_share.in_flight - first)
+    demand = {}
+    for resources, count in queue.demand.items():
+        more = min(count - newcomers[resources], allowed // max(1, resources.milli_vcpus))
+        allowed -= more * resources.milli_vcpus
+        demand[resources] = newcomers[resources] + more
+    return demand
 
 
 def _offers(state: State, waiting: list[Waiting], position: int) -> Iterator[tuple[ComputeEnvironment, list[Waiting]]]:
@@ -118,9 +173,11 @@ def plan_for(state: State, environment: ComputeEnvironment, demands: list[Demand
 
 
 def _may_go(state: State, instance: Instance) -> bool:
-    """Whether an idle instance is not kept for `minvCpus`."""
+    """Whether an idle instance is neither kept for `minvCpus` nor has been launched at this moment, for somebody else."""
     detail = instance.detail
     assert detail is not None
+    if detail.running_at == state.now and not detail.has_worked:
+        return False
     environment = state.environments.get(detail.environment)
     return environment is None or environment.vcpus - detail.vcpus >= instances.least_vcpus(environment)
 

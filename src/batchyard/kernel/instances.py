@@ -176,6 +176,8 @@ def note_idle(state: State, instance: Instance, now: int) -> None:
         terminate(state, instance, now)
     elif instance.detail is not None and instance.detail.purchase != "REGISTERED":
         state.idle[instance.id] = instance
+        if any(each.unmet or instance.id in each.going for each in state.environments.values()):
+            state.scaling_due = True  # It may make way for another.
         heappush(state.timers, (now + idle_delay(state, instance), instance.id))
 
 

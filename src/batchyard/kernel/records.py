@@ -143,6 +143,8 @@ class ComputeEnvironment(msgspec.Struct, kw_only=True):
     """Instance types that could not be launched lately, and until when they are not tried again."""
     unmet: dict[Resources, Unmet] = msgspec.field(default_factory=dict)
     """What was in the way when instances were last to be launched, by what jobs ask for."""
+    going: tuple[str, ...] = ()
+    """Ids of instances that are to make way for a larger one as soon as they are idle. See `reservations.py`."""
     wanted_vcpus: int = 0
     """What its user has set `desiredvCpus` to, until it is reached."""
     types: list[InstanceType] | None = None

@@ -4,6 +4,10 @@ The job is promised an instance, and a *reserved start*: the moment at which, by
 sure to be room. Who comes after it starts elsewhere; or on that instance, when their own time limit ends before the reserved
 start, or when they fit beside the job then. Where what runs has no time limit nobody knows the start, and only those pass who
 fit beside the job when all that stands in its way has gone. So backfill never delays the reserved start.
+
+Where no instance is large enough, and one that is would exceed `maxvCpus` or find no room on the machine, instances are kept that
+have to go for it: those that use least, as many as it takes. Nobody else starts on them; when they are idle they make way
+for its launch (`autoscaling.py`). Since they only ever become emptier, small jobs can't keep a large one waiting for ever.
 Source: Lifka, "The ANL/IBM SP Scheduling System" (EASY backfilling), with time limits in place of estimates.
 """
 
@@ -13,10 +17,21 @@ from itertools import islice
 
 import msgspec
 
-from batchyard.kernel.placement import Place, allowance_of, environments_of, find_place, places_in
+from batchyard.catalogue import InstanceType
+from batchyard.kernel import instances
+from batchyard.kernel.placement import (
+    Capacity,
+    Place,
+    allowance_of,
+    capacity_of,
+    environments_of,
+    find_place,
+    places_in,
+)
 from batchyard.kernel.records import ComputeEnvironment, Instance, Job
 from batchyard.kernel.resources import NOTHING, Resources
 from batchyard.kernel.state import State
+from batchyard.kernel.suitability import hostable_types
 
 LOOKED_AT = 100
 """Instances of an environment that are considered for a reservation."""
@@ -27,28 +42,81 @@ class Reservation(msgspec.Struct, frozen=True):
 
     resources: Resources
     environment: ComputeEnvironment
-    instance: Instance
+    instance: Instance | None
+    """None: it has yet to be launched."""
     at: int | None = None
     """The reserved start; None: nobody knows."""
     beside: Resources | None = None
     """What others may have of the instance at that time; None: nothing."""
+    going: tuple[str, ...] = ()
+    """Ids of the instances that are to make way for its launch."""
 
 
 def reserve(state: State, job: Job, now: int) -> Reservation | None:
     """The best reservation for a job that does not fit: the earliest start. None when an instance is booting for it, or when
-    nothing that runs now could ever hold it: then nobody stands in its way."""
-    found: list[Reservation] = []
+    nobody stands in its way."""
+    earliest: Reservation | None = None
+    unsure: Reservation | None = None
     for environment in environments_of(state, job.queue):
         if not environment.available:
             continue
         if any(job.resources.fits(instance.capacity) for instance in environment.booting.values()):
             return None
-        for instance in islice(places_in(state, environment), LOOKED_AT):
-            most = allowance_of(state, environment, instance)
-            if job.resources.fits(_within(instance.capacity, most + _used_by(environment, instance))):
-                found.append(_on(state, environment, instance, job.resources, now))
-    known = [each for each in found if each.at is not None]
-    return min(known, key=lambda each: each.at or 0) if known else next(iter(found), None)
+        large_enough = (each for each in places_in(state, environment) if job.resources.fits(each.capacity))
+        for instance in islice(large_enough, LOOKED_AT):
+            if unsure is not None and not any(map(_limited, instance.jobs.values())):
+                continue  # Nobody knows the start there, and the first such instance is as good.
+            if not _could_hold(state, environment, instance, job.resources):
+                continue
+            found = _on(state, environment, instance, job.resources, now)
+            if found.at is None:
+                unsure = unsure or found
+            elif earliest is None or found.at < (earliest.at or 0):
+                earliest = found
+    return earliest or unsure or _by_launch(state, job)
+
+
+def _by_launch(state: State, job: Job) -> Reservation | None:
+    """The instances that are to go so that one may be launched for the job."""
+    for environment in environments_of(state, job.queue):
+        if not environment.available or capacity_of(state, environment) is not Capacity.INSTANCES:
+            continue
+        types = [each for each in hostable_types(state, environment) if job.resources.fits(instances.capacity_of(each))]
+        if types:
+            smallest = min(types, key=lambda each: (each.vcpus, each.memory, each.name))
+            going = _to_go(state, environment, smallest)
+            if going != environment.going:
+                environment.going = going
+                state.scaling_due = state.scaling_due or any(each in state.idle for each in going)
+            if going:
+                return Reservation(job.resources, environment, None, going=going)
+    return None
+
+
+def _to_go(state: State, environment: ComputeEnvironment, wanted: InstanceType) -> tuple[str, ...]:
+    """Those of an environment's instances without which one of the wanted type could be launched, the least used first. None
+    when that is possible already, or would not be even then."""
+    most = environment.max_milli_vcpus // 1000
+    vcpus, footprint = environment.vcpus, instances.footprint_of(wanted)
+    rooms = {machine.id: machine.room for machine in state.machines.values()}
+    going: list[str] = []
+    for instance in sorted(environment.instances.values(), key=lambda each: each.used.milli_vcpus):
+        if (vcpus == 0 or vcpus + wanted.vcpus <= most) and any(footprint.fits(room) for room in rooms.values()):
+            return tuple(going)
+        assert instance.detail is not None
+        vcpus -= instance.detail.vcpus
+        if instance.detail.machine in rooms:
+            rooms[instance.detail.machine] += instance.detail.footprint
+        going.append(instance.id)
+    return tuple(going) if any(footprint.fits(room) for room in rooms.values()) else ()
+
+
+def _could_hold(state: State, environment: ComputeEnvironment, instance: Instance, wanted: Resources) -> bool:
+    """Whether there would be room if all of the environment's jobs had gone."""
+    if instance.detail is not None:
+        return wanted.fits(instance.capacity)
+    most = allowance_of(state, environment, instance) + _used_by(environment, instance)
+    return wanted.fits(_within(instance.capacity, most))
 
 
 def _within(room: Resources, milli_vcpus: int) -> Resources:
@@ -103,12 +171,13 @@ def _sure_end(state: State, job: Job, now: int) -> int:
 def find_place_beside(state: State, job: Job, reservation: Reservation | None, now: int) -> Place | None:
     """A place for a job that comes after the one with the reservation."""
     if reservation is None:
-        place = find_place(state, job)
-        return place if place is not None and not place.ahead else None
-    place = find_place(state, job, without=reservation.instance)
+        return _not_ahead(find_place(state, job))
+    instance, environment = reservation.instance, reservation.environment
+    if instance is None:
+        return _find_place_without(state, job, environment, reservation.going)
+    place = find_place(state, job, without=instance)
     if place is not None:
         return place
-    instance, environment = reservation.instance, reservation.environment
     if not any(each is environment for each in environments_of(state, job.queue)):
         return None
     if not job.resources.fits(_within(instance.room, allowance_of(state, environment, instance))):
@@ -118,3 +187,19 @@ def find_place_beside(state: State, job: Job, reservation: Reservation | None, n
     if ends_before or job.resources.fits(reservation.beside or NOTHING):
         return Place(environment, instance)
     return None
+
+
+def _find_place_without(
+    state: State, job: Job, environment: ComputeEnvironment, going: tuple[str, ...]
+) -> Place | None:
+    kept = [instance_id for instance_id in going if instance_id in environment.rooms]
+    for instance_id in kept:
+        environment.rooms.exclude(instance_id)
+    place = _not_ahead(find_place(state, job))
+    for instance_id in kept:
+        environment.rooms.include(instance_id)
+    return place
+
+
+def _not_ahead(place: Place | None) -> Place | None:
+    return place if place is not None and not place.ahead else None
