@@ -30,7 +30,7 @@ SHAPES = ((1, 1024), (1, 2048), (1, 2048), (1, 4096), (2, 2048), (2, 4096), (2, 
 """vCPUs and MiB; each as likely as the next."""
 MEAN_VCPUS = sum(vcpus for vcpus, _ in SHAPES) / len(SHAPES)
 VCPUS_PER_INSTANCE = 4
-MEAN_RUN = 1200
+MEAN_RUN = 600
 """Seconds; run times are exponentially distributed."""
 LOAD = 1.05
 """vCPU-seconds submitted over those that the fleet has, while jobs are submitted."""

@@ -111,8 +111,8 @@ class Statistics:
         self.left = 0
         self._present: dict[str, Present] = {}
         self._levels = [0] * len(QUANTITIES)
-        self._seen: dict[str, int] = {}
-        """Children that have ended by themselves, by the id of their array."""
+        self._seen: dict[str, bytearray] = {}
+        """By the id of an array: 1 for each child that has ended by itself."""
         self._hosts: dict[int, tuple[str, str, str | None]] = {}
         """Environment, instance and its type of the last attempt, by the seq of the job."""
         self._last_end = ORIGIN
@@ -175,7 +175,10 @@ class Statistics:
         else:
             self.failed += 1
         if job.parent is not None:
-            self._seen[job.parent.id] = self._seen.get(job.parent.id, 0) + 1
+            seen = self._seen.get(job.parent.id)
+            if seen is None:
+                seen = self._seen[job.parent.id] = bytearray(work.shape.count)
+            seen[job.index] = 1
         ended_at = job.stopped_at or ORIGIN
         self._last_end = max(self._last_end, ended_at)
         submitted_at = ORIGIN + work.at
@@ -189,7 +192,7 @@ class Statistics:
             waits.append(started_at - submitted_at)
         host = self._hosts.pop(job.seq, None)
         if self.log is not None:
-            self._write(self.log, job, work, started_at, ended_at, host)
+            self._write(self.log, job, work, started_at, ended_at, host, index=job.index)
 
     def _write(
         self,
@@ -199,13 +202,15 @@ class Statistics:
         started_at: int | None,
         ended_at: int,
         host: tuple[str, str, str | None] | None,
+        *,
+        index: int,
     ) -> None:
         container = job.attempts[-1].container if job.attempts else None
         log.ended(
             EndedJob(
                 line=work.line,
                 name=work.name,
-                index=job.index,
+                index=index,
                 queue=job.queue.name,
                 share=job.share,
                 status=job.status,
@@ -223,10 +228,15 @@ class Statistics:
 
     def array_ended(self, parent: Job, work: Work) -> None:
         """Children that never had a record have failed together."""
-        unseen = work.shape.count - self._seen.pop(parent.id, 0)
-        self.failed += unseen
-        self.never_began += unseen
-        self._last_end = max(self._last_end, parent.stopped_at or ORIGIN)
+        seen = self._seen.pop(parent.id, None) or bytearray(work.shape.count)
+        unseen = [index for index, ended in enumerate(seen) if not ended]
+        self.failed += len(unseen)
+        self.never_began += len(unseen)
+        ended_at = parent.stopped_at or ORIGIN
+        self._last_end = max(self._last_end, ended_at)
+        if self.log is not None:
+            for index in unseen:
+                self._write(self.log, parent, work, None, ended_at, None, index=index)
 
     def instances_changed(self, effects: Effects, now: int) -> None:
         """Instances that have been launched, run, or are gone."""

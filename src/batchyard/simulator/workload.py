@@ -39,7 +39,7 @@ class Work(msgspec.Struct, frozen=True, gc=False):
     run: int
     """Milliseconds that an attempt runs for when nothing stops it."""
     shape: Shape
-    exit_code: int = 0
+    exit_code: int = 1
     """Of an attempt that fails."""
     failure_probability: float = 0.0
     """How likely an attempt is to fail."""
