@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from batchyard.kernel.arrays import status_of
+from batchyard.kernel.ordering import fifo
 from batchyard.kernel.records import Job, JobQueue, Status
 from batchyard.kernel.state import State
 
@@ -27,6 +28,7 @@ _CONSTANT = (
     "priority",
     "service",
     "consumables",
+    "terms",
 )
 _CHANGING = (
     "status",
@@ -38,6 +40,7 @@ _CHANGING = (
     "cancelled",
     "terminated",
     "preemptions",
+    "amendments",
 )
 
 
@@ -165,11 +168,13 @@ def _dump_queue(queue: JobQueue, exact: bool, now: int) -> dict[str, Any]:
         if _waits(job)
     }
     aside = [job for job in queue.unplaceable.values() if _waits(job)]
-    line |= {(0 if job.attempts or job.parent else 1, job.seq, job.id) for job in aside}
+    line |= {(*fifo.place(job), job.id) for job in aside}
     dump: dict[str, Any] = {
         "detail": _plain(queue.detail),
         "unfinished": queue.unfinished,
         "shares": queue.shares,
+        "in flight": dict(queue.in_flight),
+        "demand": sorted(f"{count} of {each}" for each, count in (*queue.demand.items(), *queue.on_demand.items())),
         "quota shares": {name: [_plain(share.detail), dict(+share.used)] for name, share in queue.quota_shares.items()},
         "line": sorted(line),
         "fair share": _fair_share(queue, now),
@@ -189,6 +194,8 @@ def _places(entries: list[tuple[int, int, Job]]) -> set[tuple[int, int, str]]:
 
 
 def _waits(job: Job) -> bool:
+    if job.is_withdrawn:
+        return False
     if job.array is None:
         return job.status is Status.RUNNABLE
     return any(

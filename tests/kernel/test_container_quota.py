@@ -81,7 +81,7 @@ class TestSubmitting:
         assert "can onlybe submitted to job queue with fair share" in story.refused_submission(
             job_queue="plain", share_identifier="a"
         )
-        story.submit("A", queue="plain", tags={RETRIES: "any"})
+        story.submit("A", queue="plain", tags={RETRIES: "7"})
         assert story.jobs["A"].preemptions is None
 
     def test_the_definitions_priority_counts_unless_the_submission_has_one(self, story: ContainerQuotaStory) -> None:

@@ -78,6 +78,15 @@ def next_ready(array: Array) -> int | None:
     return index if index < array.size else None
 
 
+def waiting_of(job: Job) -> list[tuple[Job, int]]:
+    """How many RUNNABLE jobs a job stands for: of an array, its children without a record, and each that has one."""
+    if job.array is None:
+        return [(job, 1)] if job.status is Status.RUNNABLE else []
+    with_record = [(child, 1) for child in job.array.children.values() if child.status is Status.RUNNABLE]
+    untouched = job.array.counts[Status.RUNNABLE] - len(with_record)
+    return [(job, untouched), *with_record] if untouched else list(with_record)
+
+
 def unfinished(array: Array) -> int:
     return array.size - array.counts[Status.SUCCEEDED] - array.counts[Status.FAILED]
 
@@ -114,6 +123,7 @@ def child_of(parent: Job, index: int, seq: int) -> Job:
         consumables=parent.consumables,
         log_prefix=parent.log_prefix,
         preemptions=Preemptions(retries=parent.preemptions.retries) if parent.preemptions is not None else None,
+        terms=parent.terms,
         parent=parent,
         index=index,
     )

@@ -31,6 +31,20 @@ class TerminateJob(msgspec.Struct, frozen=True):
     reason: str
 
 
+class HoldJob(msgspec.Struct, frozen=True):
+    job_id: str
+    reason: str
+
+
+class ReleaseJob(msgspec.Struct, frozen=True):
+    job_id: str
+
+
+class ChangePriority(msgspec.Struct, frozen=True):
+    job_id: str
+    scheduling_priority: int
+
+
 class RegisterJobDefinition(msgspec.Struct, frozen=True):
     request: shapes.RegisterJobDefinitionRequest
     size: int
@@ -179,6 +193,9 @@ Command = (
     SubmitJob
     | CancelJob
     | TerminateJob
+    | HoldJob
+    | ReleaseJob
+    | ChangePriority
     | RegisterJobDefinition
     | DeregisterJobDefinition
     | CreateComputeEnvironment

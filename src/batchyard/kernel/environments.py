@@ -25,6 +25,7 @@ from batchyard.kernel.records import ComputeEnvironment
 from batchyard.kernel.refusal import Refusal
 from batchyard.kernel.state import State
 from batchyard.kernel.tags import check_tags
+from batchyard.kernel.terms import ENVIRONMENT_TAGS
 from batchyard.shapes import batch as shapes
 
 KIND = "compute-environment"
@@ -41,7 +42,7 @@ def create_environment(
     request, uuid = command.request, command.uuid
     name = request.compute_environment_name
     check_new_name("computeEnvironmentName", name, state.environments)
-    check_tags(request.tags)
+    check_tags(request.tags, ENVIRONMENT_TAGS)
     _check_kind(request)
     if request.compute_resources is not None:
         check_resources(request.compute_resources, state.settings.catalogue, eks=request.eks_configuration is not None)

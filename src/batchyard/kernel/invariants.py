@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from batchyard.kernel import consumable_resources
+from batchyard.kernel import arrays, caps
 from batchyard.kernel.ordering import fair_share_lines, fifo, lines
 from batchyard.kernel.records import (
     NOTHING,
@@ -42,8 +42,13 @@ def check_invariants(state: State) -> None:
         _require(queue.shares == shares, f"queue {queue.name} counts shares {queue.shares}, has {dict(shares)}")
         _check_quota_shares(state, queue)
         _check_fair_share(state, queue)
-        demand = _demand(state, queue)
-        _require(queue.demand == demand, f"queue {queue.name} counts a demand of {queue.demand}, has {dict(demand)}")
+        for on_demand, counted in ((False, queue.demand), (True, queue.on_demand)):
+            demand = _demand(state, queue, on_demand=on_demand)
+            _require(counted == demand, f"queue {queue.name} counts a demand of {counted}, has {dict(demand)}")
+        in_flight = caps.counted(state, queue)
+        _require(
+            queue.in_flight == in_flight, f"queue {queue.name} counts {queue.in_flight}, {in_flight} are in flight"
+        )
         _check_blocked(state, queue)
     _require(not state.settling, "something has ended that nobody was told of")
 
@@ -81,12 +86,13 @@ def _check_fair_share(state: State, queue: JobQueue) -> None:
         _require(len({job.id for *_, job in entries}) == len(entries), f"somebody stands twice in share {share}")
 
 
-def _demand(state: State, queue: JobQueue) -> Counter[Resources]:
+def _demand(state: State, queue: JobQueue, *, on_demand: bool) -> Counter[Resources]:
     demand: Counter[Resources] = Counter()
     for job in state.jobs.values():
-        if job.queue is queue:
-            demand[job.resources] += job.array.counts[Status.RUNNABLE] if job.array else job.status is Status.RUNNABLE
-    return +demand
+        for each, count in arrays.waiting_of(job) if job.queue is queue else ():
+            if not each.is_withdrawn and each.on_demand is on_demand:
+                demand[each.resources] += count
+    return demand
 
 
 def _check_quota_shares(state: State, queue: JobQueue) -> None:
@@ -143,7 +149,8 @@ def _check_job(state: State, job: Job) -> None:
         in_line = any(entry[2] is job for line in job.queue.lines.values() for entry in line)
         line = fifo.line_of(job)
         in_line = in_line or (not isinstance(line, JobQueue) and _stands_in(line, job))
-        _require(queued or in_line or job.status is not Status.RUNNABLE, f"{job.id} is RUNNABLE but in no queue")
+        away = job.status is not Status.RUNNABLE or job.is_withdrawn
+        _require(queued or in_line or away, f"{job.id} is RUNNABLE but in no queue")
         _require((job.status is Status.PENDING) == (job.open_dependencies > 0), f"{job.id}: dependencies and status")
 
 
@@ -258,13 +265,13 @@ def _check_consumable_resources(state: State) -> None:
 def _check_lines(state: State) -> None:
     """Who stands first in a line lacks something, or somebody who needs the same thing is before them in the queue."""
     for queue in lines.all_queues(state):
-        called = {name for *_, job in queue.waiting if fifo.waits(job) for name, _ in job.consumables or ()}
+        called = {name for *_, job in queue.waiting if fifo.waits(job) for name, _ in caps.requirements(job)}
         for name, line in queue.lines.items():
             first = min((entry for entry in line if fifo.waits(entry[-1])), default=None)
             if first is None or name in called or name in state.freed:
                 continue
-            lacking = [other for other in first[-1].consumables or () if consumable_resources.lacks(state, other)]
-            _require(bool(lacking), f"{first[-1].id} stands in the line for {name}, and all that it needs is there")
+            lacking = lines.lacks_anything(state, first[-1])
+            _require(lacking, f"{first[-1].id} stands in the line for {name}, and all that it needs is there")
 
 
 def _require(holds: bool, message: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from batchyard.kernel import dependencies, lifecycle
 from batchyard.kernel.arrays import new_array
 from batchyard.kernel.commands import CancelJob, SubmitJob, TerminateJob
@@ -20,14 +18,13 @@ from batchyard.kernel.scheduling_policies import checked_share, policy_of
 from batchyard.kernel.state import State
 from batchyard.kernel.submission.request import check_request
 from batchyard.kernel.submission.resolving import resolved
+from batchyard.kernel.terms import job_terms
 from batchyard.shapes import batch as shapes
 
 MAXIMUM_REASON = 1024
 PREEMPTION_RETRIES = "batchyard:preemptionRetriesBeforeTermination"
 """The tag of a submission to a quota share that says how often the job may be preempted and tried again; AWS has a member of
 that name for service jobs."""
-
-_WHOLE = re.compile(r"[0-9]{1,9}\Z")
 
 
 def submit_job(state: State, command: SubmitJob, now: int) -> shapes.SubmitJobResponse:
@@ -60,6 +57,7 @@ def submit_job(state: State, command: SubmitJob, now: int) -> shapes.SubmitJobRe
         log_prefix=log_prefix_of(detail.container) if detail.container else None,
         depends_on=request.depends_on or None,
         preemptions=preemptions,
+        terms=job_terms(request.tags),
     )
     if submission.size is not None:
         job.array = new_array(submission.size, sequential=outlook.sequential)
@@ -95,8 +93,6 @@ def _share_for(
             " quota share."
         )
     retries = (request.tags or {}).get(PREEMPTION_RETRIES)
-    if retries is not None and not _WHOLE.match(retries):
-        raise Refusal(f"The tag {PREEMPTION_RETRIES} must be a whole number of at least 0, got {retries!r}")
     preemptions = Preemptions(retries=int(retries)) if retries is not None else None
     return check_quota_share(state, queue, request.share_identifier), preemptions
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 from heapq import heapify, heappop
 from typing import Any
 
-from batchyard.kernel import autoscaling, gangs, lifecycle, quota_placement, waiting
+from batchyard.kernel import autoscaling, caps, gangs, lifecycle, quota_placement, waiting
+from batchyard.kernel.backoff import wake
 from batchyard.kernel.blocked import block, unblock
 from batchyard.kernel.commands import Command
 from batchyard.kernel.draining import complete_instances
@@ -38,6 +39,7 @@ from batchyard.kernel.service_environments import complete_service_environments,
 from batchyard.kernel.service_placement import find_gang
 from batchyard.kernel.state import Settings, State
 from batchyard.kernel.time_limits import end_blocked, time_limits_due
+from batchyard.kernel.yielding import first_of
 
 STARTS_A_STEP = 1000
 """A cap on the work of one round: a thousand starts, then the effects are committed, then the next."""
@@ -107,6 +109,7 @@ class Kernel:
         complete_queues(state, now)
         complete_quota_shares(state, now)
         self._time_out(now)
+        wake(state, now)
         self._recall_standing_lines(now)
         lines.call_freed(state)
         for queue in state.queues.values():
@@ -157,14 +160,26 @@ class Kernel:
         """Places what fits, then takes the reason from those that had one as heads of the queue and are no heads now. Returns
         what is left of the round's budget."""
         former, queue.held = queue.held, {}
-        budget = self._place_from(queue, budget, now)
-        if budget == 0:
+        allowed = caps.room_in(queue, budget)
+        left = self._place_from(queue, allowed, now)
+        budget -= allowed - left
+        if left == 0:
             queue.held = former | queue.held
+            if budget:
+                self._hold_full(queue, now)
             return budget
         for seq, job in former.items():
             if job.blocked is not None and seq not in queue.held and seq not in queue.unplaceable:
                 self._clear_reason(job)
         return budget
+
+    def _hold_full(self, queue: JobQueue, now: int) -> None:
+        """The queue has reached its cap: whoever is next has to wait for that."""
+        first = first_of(self.state, queue)
+        if first is None:
+            queue.wait = None
+        else:
+            self._hold_head(queue, first, now)
 
     def _place_from(self, queue: JobQueue, budget: int, now: int) -> int:
         """Starts jobs of one queue until its head has to wait. Returns what is left of the budget."""
@@ -177,7 +192,7 @@ class Kernel:
             if job is None:
                 queue.wait = None
                 return budget
-            if job.consumables is not None and lines.stand_in_line(self.state, queue):
+            if lines.stand_in_line(self.state, queue):
                 continue
             if self._start(job, now):
                 queue.last_start = fifo.place(job), now
@@ -220,7 +235,7 @@ class Kernel:
         reservation: Reservation | None = None
         for job in fair_share_lines.candidates(fair, now):
             line = fair.of(job.share or "")
-            if budget == 0 or (job.consumables is not None and lines.stand_in_line(self.state, line)):
+            if budget == 0 or caps.is_share_full(job) or lines.stand_in_line(self.state, line):
                 continue
             if fair_share_lines.is_held_back(self.state, queue, job):
                 begun = None
@@ -250,7 +265,7 @@ class Kernel:
 
     def _start_beside(self, job: Job, reservation: Reservation | None, now: int) -> Job | None:
         """Begins an attempt of a job that does not delay the one with the reservation."""
-        place = find_place_beside(self.state, job, reservation, now)
+        place = None if lines.lacks_anything(self.state, job) else find_place_beside(self.state, job, reservation, now)
         if place is None:
             return None
         unblock(job)
@@ -289,7 +304,7 @@ class Kernel:
         resource stands in the line for it."""
         for share in queue.quota_shares.values():
             while (job := share_lines.head(share)) is not None:
-                if job.consumables is not None and lines.stand_in_line(self.state, share):
+                if lines.stand_in_line(self.state, share):
                     continue
                 never = waiting.never_fits(self.state, job)
                 if never is None:
@@ -367,7 +382,7 @@ class Kernel:
             if job.status is not Status.RUNNABLE or transition.reason is not None:
                 continue
             first = waiting.first_before(self.state, job) or job
-            shape = (job.queue.name, *waiting.shape_of(job), job.consumables, first.id)
+            shape = (job.queue.name, *waiting.shape_of(job), caps.requirements(job), first.id)
             if shape not in own:
                 own[shape] = self._own_reason(job)
             text, key = own[shape], (first.id, job is first)
@@ -399,6 +414,8 @@ class Kernel:
             *quota_shares_due(state),
             *time_limits_due(state),
         ]
+        if state.put_off:
+            times.append(state.put_off[0][0])
         if state.deadlines:
             times.append(state.deadlines[0][0])
         if state.timers:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from heapq import heappush
 
-from batchyard.kernel import arrays, consumable_resources
+from batchyard.kernel import arrays, caps, consumable_resources
+from batchyard.kernel.backoff import put_off
 from batchyard.kernel.blocked import unblock
 from batchyard.kernel.dependencies import FAILED_REASON, Outlook, register
 from batchyard.kernel.effects import Start, Stop
@@ -59,7 +60,7 @@ def accept(state: State, job: Job, outlook: Outlook, now: int) -> None:
 def release(state: State, job: Job, now: int) -> None:
     """Every dependency of the job as a whole is satisfied."""
     if job.array is None:
-        state.enter(job, Status.RUNNABLE, now)
+        state.enter(job, Status.RUNNABLE, now, job.status_reason if job.held is not None else None)
         fifo.enqueue(job.queue, job)
         return
     waited = job.array.counts[Status.RUNNABLE]
@@ -153,6 +154,7 @@ def recalled(state: State, task_id: str, now: int) -> None:
         return
     release_room(state, job, now)
     discharge_share(job, now)
+    _free_caps(state, job)
     task, job.task = job.task, None
     consumable_resources.give_back(state, task)
     job.attempt -= 1
@@ -166,7 +168,8 @@ def recalled(state: State, task_id: str, now: int) -> None:
 
 
 def charge_share(job: Job) -> None:
-    """An attempt is in flight: it counts for its share, or its quota share, from now on."""
+    """An attempt is in flight: it counts for its share, or its quota share, and for caps, from now on."""
+    caps.count(job, 1)
     if job.quota_share is not None:
         job.quota_share.count(job, 1)
     if job.queue.fair is not None and job.share is not None:
@@ -181,11 +184,17 @@ def note_running(job: Job, at: int) -> None:
 
 def discharge_share(job: Job, at: int) -> None:
     """The attempt in flight is over."""
+    caps.count(job, -1)
     if job.quota_share is not None:
         job.quota_share.count(job, -1)
     if job.queue.fair is not None and job.share is not None:
         counts = amount(job.resources, job.service)
         job.queue.fair.fair_share.ended(job.share, at, counts, ran=job.started_at is not None)
+
+
+def _free_caps(state: State, job: Job) -> None:
+    if job.terms is not None:
+        state.freed.update(name for name, _ in caps.requirements(job) if caps.is_cap(name))
 
 
 def forget_task(state: State, task_id: str, instance_id: str) -> None:
@@ -204,6 +213,7 @@ def end_attempt(state: State, job: Job, at: int, succeeded: bool, end: AttemptEn
         forget_task(state, task_id, instance_id)
     release_room(state, job, at)
     discharge_share(job, at)
+    _free_caps(state, job)
     if task.ending is Ending.PREEMPTED and not succeeded:
         _end_preempted(state, job, task, at, end)
         return
@@ -218,7 +228,7 @@ def end_attempt(state: State, job: Job, at: int, succeeded: bool, end: AttemptEn
     if not final and wants_retry(
         job.retry, job.counted_attempts, AttemptEnd(end.status_reason, end.reason, end.exit_code, timed_out)
     ):
-        _wait_again(state, job, end.status_reason, at)
+        _wait_again(state, job, put_off(state, job, at) or end.status_reason, at)
     else:
         finish(state, job, Status.FAILED, end.status_reason, at)
 
@@ -286,6 +296,8 @@ def reconsider_all(state: State) -> None:
 
 
 def _wait_again(state: State, job: Job, reason: str | None, now: int) -> None:
+    if job.held is not None:
+        reason = f"Held: {job.held}"
     enter(state, job, Status.RUNNABLE, now, reason)
     fifo.enqueue(job.queue, job)
 
@@ -304,7 +316,7 @@ def finish(state: State, job: Job, status: Status, reason: str | None, now: int)
     enter(state, job, status, now, reason)
     fifo.leave(job.queue, job)
     unblock(job)
-    state.freed.update(name for name, _ in job.consumables or ())
+    state.freed.update(name for name, _ in caps.requirements(job))
     succeeded = status is Status.SUCCEEDED
     if job.parent is None:
         del state.jobs[job.id]

@@ -21,6 +21,7 @@ from batchyard.kernel.scheduling_policies import find_policy, follow_policy, pol
 from batchyard.kernel.service_environments import checked_order
 from batchyard.kernel.state import State
 from batchyard.kernel.tags import check_tags
+from batchyard.kernel.terms import QUEUE_TAGS
 from batchyard.kernel.time_limits import check_time_limits
 from batchyard.shapes import batch as shapes
 
@@ -39,7 +40,7 @@ def create_queue(state: State, command: CreateJobQueue, now: int) -> shapes.Crea
     request = command.request
     name = request.job_queue_name
     check_new_name("jobQueueName", name, state.queues)
-    check_tags(request.tags)
+    check_tags(request.tags, QUEUE_TAGS)
     _check_priority(request.priority)
     service_order = request.service_environment_order or []
     _check_kind_of_order(request.job_queue_type, request.compute_environment_order, service_order)

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from batchyard.kernel import lifecycle, service_placement
+from batchyard.kernel.caps import is_share_full
 from batchyard.kernel.consumable_resources import lacks
 from batchyard.kernel.ordering import fifo, share_lines
 from batchyard.kernel.ordering.quota_share import (
@@ -39,9 +40,9 @@ JUST_STARTED = 2**62
 
 
 def heads(queue: JobQueue) -> list[Job]:
-    """The first job of each share, in the order of submission; those that are tried again come first."""
+    """The first job of each share that may start one, in the order of submission; those that are tried again come first."""
     first = (share_lines.head(share) for share in queue.quota_shares.values())
-    return sorted((job for job in first if job is not None), key=fifo.place)
+    return sorted((job for job in first if job is not None and not is_share_full(job)), key=fifo.place)
 
 
 def next_job(ledger: Ledger, waiting: list[Job]) -> Job | None:

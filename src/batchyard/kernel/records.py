@@ -19,6 +19,7 @@ from batchyard.kernel.resources import NOTHING as NOTHING
 from batchyard.kernel.resources import Resources as Resources
 from batchyard.kernel.scaling.plans import Unmet
 from batchyard.kernel.scaling.rooms import Rooms
+from batchyard.kernel.terms import NO_TERMS, JobTerms, QueueTerms, queue_terms
 from batchyard.shapes import batch as shapes
 
 
@@ -331,7 +332,14 @@ class JobQueue(msgspec.Struct, kw_only=True):
     """Those of them with a share identifier, or in a quota share, by its name: the shares that are active."""
     quota_shares: dict[str, QuotaShare] = msgspec.field(default_factory=dict)
     demand: dict[Resources, int] = msgspec.field(default_factory=dict)
-    """How many jobs are RUNNABLE (children of arrays one by one), by what they ask for."""
+    """How many jobs are RUNNABLE (children of arrays one by one), by what they ask for. Those that wait for a time, or for
+    somebody to release them, do not count; nor do those of `on_demand`."""
+    on_demand: dict[Resources, int] = msgspec.field(default_factory=dict)
+    """As `demand`, of jobs that no longer start on Spot capacity."""
+    terms: QueueTerms = NO_TERMS
+    """What its tags say."""
+    in_flight: Counter[str] = msgspec.field(default_factory=Counter)
+    """Attempts in force, by the cap that they count for: see `caps.py`."""
     fair: FairShareLines | None = None
     """In a queue with a fair-share policy: its shares, and those who wait in them instead of in `waiting`."""
     waiting: list[tuple[int, int, Job]] = msgspec.field(default_factory=list)
@@ -342,9 +350,9 @@ class JobQueue(msgspec.Struct, kw_only=True):
     """Jobs that have ended since `waiting` was last swept."""
     unplaceable: dict[int, Job] = msgspec.field(default_factory=dict)
     """RUNNABLE jobs, by seq, that nothing the queue has could ever run: set aside until its environments change."""
-    shapes: dict[tuple[Resources, int | None], list[tuple[int, int, Job]]] = msgspec.field(default_factory=dict)
-    """The same entries, of jobs that need no consumable resource, by what they ask for and their time limit: for those who start
-    before the head of the queue. See `reservations.py`."""
+    shapes: dict[tuple[Resources, int | None, bool], list[tuple[int, int, Job]]] = msgspec.field(default_factory=dict)
+    """The same entries, of jobs that need no consumable resource, by what they ask for, their time limit, and whether they
+    start on Spot capacity no longer: for those who start before the head of the queue. See `reservations.py`."""
     lines: dict[str, list[tuple[int, int, Job]]] = msgspec.field(default_factory=dict)
     """Entries as in `waiting` of jobs that lack a consumable resource, by its name: see `ordering/lines.py`."""
     wait: HeadWait | None = None
@@ -359,6 +367,9 @@ class JobQueue(msgspec.Struct, kw_only=True):
     @property
     def name(self) -> str:
         return self.detail.job_queue_name or ""
+
+    def __post_init__(self) -> None:
+        self.terms = queue_terms(self.detail.tags)
 
     @property
     def is_service(self) -> bool:
@@ -375,11 +386,12 @@ class JobQueue(msgspec.Struct, kw_only=True):
 
     def count_waiting(self, job: Job, more: int) -> None:
         """So many more (or fewer) jobs like this one are RUNNABLE."""
-        count = self.demand.get(job.resources, 0) + more
+        demand = self.on_demand if job.on_demand else self.demand
+        count = demand.get(job.resources, 0) + more
         if count:
-            self.demand[job.resources] = count
+            demand[job.resources] = count
         else:
-            self.demand.pop(job.resources, None)
+            demand.pop(job.resources, None)
         if self.fair is not None and job.share is not None:
             self.fair.fair_share.waits(job.share, more)
 
@@ -523,6 +535,21 @@ class Preemptions(msgspec.Struct, kw_only=True):
     """The latest of the attempts that were preempted."""
 
 
+class Amendments(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What has changed of a job since it was submitted. It is kept as a whole, in one column."""
+
+    held: str | None = None
+    """Why it is not to start, as its user said."""
+    not_before: int | None = None
+    """When its next attempt may start, after one that failed."""
+    priority: int | None = None
+    """Instead of the one that it was submitted with."""
+    memory: int | None = None
+    """MiB: instead of what it asked for."""
+    on_demand: bool = False
+    """It no longer starts on Spot capacity."""
+
+
 class Job(msgspec.Struct, kw_only=True):
     """An unfinished job: a single job, an array parent, or an array child that has a record."""
 
@@ -569,7 +596,41 @@ class Job(msgspec.Struct, kw_only=True):
     blocked: Blocked | None = None
     """While it blocks its queue."""
     preemptions: Preemptions | None = None
-    """Of a job in a quota share that was preempted, or may not be without limit."""
+    """Of a job that was preempted, or may not be without limit."""
+    terms: JobTerms | None = None
+    """What its tags say; a child has those of its array."""
+    amendments: Amendments | None = None
+
+    def __lt__(self, _other: Job) -> bool:
+        """A job that started before its turn, and is tried again, may have two entries at one place in a heap: either will do."""
+        return False
+
+    def amend(self) -> Amendments:
+        """What has changed of it, to be changed further."""
+        self.amendments = self.amendments or Amendments()
+        return self.amendments
+
+    @property
+    def held(self) -> str | None:
+        """Why it, or the array that it is a child of, is held; None: it is not."""
+        if self.amendments is not None and self.amendments.held is not None:
+            return self.amendments.held
+        return self.parent.held if self.parent is not None else None
+
+    @property
+    def not_before(self) -> int | None:
+        """When its next attempt may start; None: at any time."""
+        return self.amendments.not_before if self.amendments is not None else None
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """It stands in no line, though it may be RUNNABLE: it is held, or waits for a time."""
+        return self.not_before is not None or self.held is not None
+
+    @property
+    def on_demand(self) -> bool:
+        """It does not start on Spot capacity where there is other."""
+        return self.amendments is not None and self.amendments.on_demand
 
     @property
     def counted_attempts(self) -> int:

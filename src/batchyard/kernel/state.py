@@ -117,6 +117,8 @@ class State(msgspec.Struct, kw_only=True):
     does not know them as finished yet, so a job submitted in the same round finds them here."""
     newcomers: list[tuple[Job, Transition]] = msgspec.field(default_factory=list)
     """Jobs that became RUNNABLE since the last step, with the line of history that shall say why they wait."""
+    put_off: list[tuple[int, int, Job]] = msgspec.field(default_factory=list)
+    """A heap of (time, seq, job): jobs that are not tried again before then."""
     deadlines: list[tuple[int, str]] = msgspec.field(default_factory=list)
     """A heap of (time, task id): attempts with a time limit."""
 
@@ -144,7 +146,9 @@ class State(msgspec.Struct, kw_only=True):
             self.newcomers.append((job, transition))
 
     def count_waiting(self, job: Job, more: int) -> None:
-        """So many more (or fewer) jobs like this one are RUNNABLE."""
+        """So many more (or fewer) jobs like this one are RUNNABLE. Those that stand in no line do not count."""
+        if job.is_withdrawn:
+            return
         job.queue.count_waiting(job, more)
         if more > 0:
             self.scaling_due = True

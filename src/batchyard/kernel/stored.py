@@ -10,7 +10,7 @@ from heapq import heapify, heappush
 
 import msgspec
 
-from batchyard.kernel import arrays, consumable_resources, instances, lifecycle
+from batchyard.kernel import arrays, backoff, consumable_resources, instances, lifecycle
 from batchyard.kernel.blocked import resume
 from batchyard.kernel.dependencies import wait_for
 from batchyard.kernel.effects import Stop
@@ -18,6 +18,7 @@ from batchyard.kernel.ordering import fifo
 from batchyard.kernel.ordering.fair_share import Run
 from batchyard.kernel.placement import occupy
 from batchyard.kernel.records import (
+    Amendments,
     AppliedUpdate,
     Array,
     Blocked,
@@ -40,6 +41,7 @@ from batchyard.kernel.records import (
 from batchyard.kernel.scheduling_policies import follow_policy
 from batchyard.kernel.state import DefinitionFamily, State
 from batchyard.kernel.submission_tokens import SubmissionToken
+from batchyard.kernel.terms import JobTerms
 from batchyard.shapes import batch as shapes
 
 
@@ -83,6 +85,8 @@ class StoredJob(msgspec.Struct):
     service: ServiceRequest | None = None
     blocked: Blocked | None = None
     preemptions: Preemptions | None = None
+    terms: JobTerms | None = None
+    amendments: Amendments | None = None
 
     @property
     def cancelled(self) -> bool:
@@ -198,9 +202,8 @@ def _restore_usage(state: State, snapshot: Snapshot, now: int) -> None:
 
 def _restore_demand(state: State) -> None:
     for job in state.jobs.values():
-        waiting = job.array.counts[Status.RUNNABLE] if job.array is not None else job.status is Status.RUNNABLE
-        if waiting:
-            state.count_waiting(job, int(waiting))
+        for each, count in arrays.waiting_of(job):
+            state.count_waiting(each, count)
 
 
 def _restore_job(state: State, stored: StoredJob) -> Job:
@@ -222,10 +225,11 @@ def _restore_job(state: State, stored: StoredJob) -> Job:
         log_prefix=stored.log_prefix,
         depends_on=stored.depends_on,
         service=stored.service,
+        terms=stored.terms,
     )
     if job.service is not None:
         job.priority = job.service.priority
-    _restore_progress(job, stored)
+    _restore_progress(state, job, stored)
     if stored.array_size is not None:
         sequential = any(dependency.type == "SEQUENTIAL" for dependency in stored.depends_on or ())
         job.array = arrays.new_array(stored.array_size, sequential=sequential)
@@ -239,7 +243,7 @@ def _restore_job(state: State, stored: StoredJob) -> Job:
     return job
 
 
-def _restore_progress(job: Job, stored: StoredJob) -> None:
+def _restore_progress(state: State, job: Job, stored: StoredJob) -> None:
     job.status = stored.status
     job.status_reason = stored.status_reason
     job.attempt = stored.attempt
@@ -251,6 +255,12 @@ def _restore_progress(job: Job, stored: StoredJob) -> None:
     job.preemptions = stored.preemptions or job.preemptions
     job.cancelled = stored.cancelled
     job.terminated = stored.terminated
+    job.amendments = amended = stored.amendments
+    if amended is not None and amended.priority is not None:
+        job.priority = amended.priority
+    if amended is not None and amended.memory is not None:
+        job.resources = state.shared(msgspec.structs.replace(job.resources, memory=amended.memory))
+    backoff.watch(state, job)
 
 
 def _restore_child(state: State, parent: Job, stored: StoredJob) -> None:
@@ -261,7 +271,7 @@ def _restore_child(state: State, parent: Job, stored: StoredJob) -> None:
     if stored.status.terminal:
         return
     child = arrays.child_of(parent, stored.child_index, stored.seq)
-    _restore_progress(child, stored)
+    _restore_progress(state, child, stored)
     if child.task is not None:
         _restore_task(state, child, child.task)
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from batchyard.kernel import arrays, quota_placement, service_placement
+from batchyard.kernel import arrays, backoff, caps, quota_placement, service_placement
 from batchyard.kernel.consumable_resources import lacks
 from batchyard.kernel.instances import takes_tasks
 from batchyard.kernel.ordering import fair_share_lines, fifo, lines, share_lines
@@ -38,6 +38,8 @@ CAPACITY = "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY"
 NEVER = "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT"
 MAX_VCPUS = "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE"
 INVALID = "ACTION_REQUIRED"
+CAP = "MAX_RUNNING"
+"""The kind of a wait for a place below a cap; no code of AWS's."""
 
 CODES = (
     NEVER,
@@ -121,6 +123,8 @@ def _no_capacity(type_name: str | None) -> str:
 def head_code(state: State, queue: JobQueue, job: Job) -> tuple[str | None, str]:
     """AWS's code for the wait of the job whose turn it is, if there is one, and its kind: as `head_reason` without the words,
     which take time."""
+    if caps.is_full(queue):
+        return None, CAP
     if job.service is not None:
         reason = head_reason(state, queue, job)
         return reason.code, reason.kind
@@ -150,6 +154,8 @@ def _unmet(state: State, environment: ComputeEnvironment, wanted: Resources) -> 
 
 def head_reason(state: State, queue: JobQueue, job: Job, subject: str = "It") -> Reason:
     """Why the job whose turn it is (`subject` names it in the sentence) can't start now, though it could at another time."""
+    if caps.is_full(queue):
+        return Reason(caps.why_full(queue), kind=CAP)
     reason = _no_room(state, queue, job, subject)
     if reason.code is None and job.quota_share is not None:
         return Reason(quota_placement.why_not_now(state, job, subject, reason.text))
@@ -229,7 +235,8 @@ def explain(state: State, job: Job, index: int | None) -> Reason:
             kind=status.name,
         )
     if job.open_dependencies:
-        return Reason(_dependencies(job), kind="DEPENDENCIES")
+        held = f" It is held, too: {job.held}" if job.held is not None else ""
+        return Reason(_dependencies(job) + held, kind="DEPENDENCIES")
     if job.array is not None and index is None:
         return _explain_array(state, job)
     if status is Status.PENDING:
@@ -255,6 +262,10 @@ def _of_instances(service: ServiceRequest, task: Task) -> str:
 
 def _explain_runnable(state: State, job: Job, index: int | None) -> Reason:
     queue = job.queue
+    if job.held is not None:
+        return Reason(f"Is held: {job.held}", kind="HELD")
+    if job.not_before is not None:
+        return Reason(f"{backoff.reason_of(job)}.", kind="BACKOFF")
     never = never_fits(state, job)
     if never is not None:
         return _with_time_limit(never, job)
@@ -324,13 +335,20 @@ def _held_back(state: State, queue: JobQueue, job: Job) -> str:
 def first_before(state: State, job: Job) -> Job | None:
     """The head of the line that a RUNNABLE job stands in."""
     if job.queue.fair is not None:
-        return next(fair_share_lines.candidates(job.queue.fair, state.now), None)
+        candidates = fair_share_lines.candidates(job.queue.fair, state.now)
+        return next((each for each in candidates if not caps.is_share_full(each)), None)
     share = job.quota_share
     return fifo.head(job.queue) if share is None else share_lines.head(share)
 
 
 def consumable_reason(state: State, job: Job) -> Reason | None:
-    """Why a job stands, or would stand, in the line for a consumable resource; None when all that it needs is there."""
+    """Why a job stands, or would stand, in the line for a consumable resource or for a place below a cap; None when all that it
+    needs is there."""
+    reached = [name for name, _ in caps.requirements(job) if caps.is_cap(name) and caps.is_reached(job, name)]
+    if reached:
+        return Reason(" ".join(caps.why_reached(job, name) for name in reached), kind=CAP)
+    if caps.is_share_full(job):
+        return Reason(caps.why_share_full(job), kind=CAP)
     needs = job.consumables or ()
     lacking = [requirement for requirement in needs if lacks(state, requirement)]
     if lacking:
@@ -384,6 +402,8 @@ def _explain_array(state: State, job: Job) -> Reason:
     assert job.array is not None
     counts = ", ".join(f"{count} {Status(status).name}" for status, count in enumerate(job.array.counts) if count)
     text = f"Of its {job.array.size} children, {counts}."
+    if job.held is not None:
+        return Reason(f"{text} Those that wait are held: {job.held}", kind="HELD")
     if arrays.next_ready(job.array) is None:
         return Reason(text, kind="ARRAY")
     index = arrays.next_ready(job.array)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest migration. A database that stands there needs no further look (importing Alembic takes a while)."""
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row
 
-from batchyard.kernel.records import Blocked, Job, Preemptions, ServiceRequest, Status, Task
+from batchyard.kernel.records import Amendments, Blocked, Job, Preemptions, ServiceRequest, Status, Task
 from batchyard.kernel.stored import StoredJob
+from batchyard.kernel.terms import JobTerms
 from batchyard.shapes import batch as shapes
 
 encode = msgspec.json.Encoder().encode
@@ -19,6 +20,8 @@ _decode_task = msgspec.json.Decoder(Task).decode
 _decode_service = msgspec.json.Decoder(ServiceRequest).decode
 _decode_blocked = msgspec.json.Decoder(Blocked).decode
 _decode_preemptions = msgspec.json.Decoder(Preemptions).decode
+_decode_terms = msgspec.json.Decoder(JobTerms).decode
+_decode_amendments = msgspec.json.Decoder(Amendments).decode
 _decode_counts = msgspec.json.Decoder(list[int]).decode
 
 
@@ -79,6 +82,8 @@ def _progress(job: Job) -> Values:
         encode(job.service) if job.service else None,
         encode(job.blocked) if job.blocked else None,
         encode(job.preemptions) if job.preemptions else None,
+        encode(job.terms) if job.terms and job.parent is None else None,
+        encode(job.amendments) if job.amendments else None,
     )
 
 
@@ -102,6 +107,10 @@ def stored_job(row: Row[Any]) -> StoredJob:
         job.blocked = _decode_blocked(row.blocked)
     if job.preemptions is not None:
         job.preemptions = _decode_preemptions(row.preemptions)
+    if job.terms is not None:
+        job.terms = _decode_terms(row.terms)
+    if job.amendments is not None:
+        job.amendments = _decode_amendments(row.amendments)
     return job
 
 

@@ -105,10 +105,13 @@ jobs = Table(
     Column("service", LargeBinary),
     Column("blocked", LargeBinary),
     Column("preemptions", LargeBinary),
+    Column("terms", LargeBinary),
+    Column("amendments", LargeBinary),
 )
 """`id` is null for array children (they are `<parent's id>:<child_index>`), as is all that they inherit. `ended_by`: 1
 cancelled, 2 terminated, 3 both. `service`: what only a service job has. `blocked`: while a job blocks its queue, why and
-since when. `preemptions`: of any other job in a quota share. The columns up to `kind` never change."""
+since when. `preemptions`: of any other job that was preempted. `terms`: what its tags ask for beyond AWS. `amendments`: what has
+changed of it since it was submitted. The columns up to `kind` never change."""
 
 top_level = jobs.c.parent_seq.is_(None)
 Index(

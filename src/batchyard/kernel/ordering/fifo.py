@@ -15,7 +15,8 @@ from heapq import heapify, heappop, heappush
 from typing import Any, TypeVar
 
 from batchyard.kernel.arrays import next_ready
-from batchyard.kernel.records import Job, JobQueue, QuotaShare, ShareLine, Status
+from batchyard.kernel.caps import requirements
+from batchyard.kernel.records import Job, JobQueue, QuotaShare, Resources, ShareLine, Status
 
 Entry = tuple[int, int, Job]
 """Rank, seq, job: what the heaps of a queue hold."""
@@ -29,6 +30,8 @@ _SWEEP_AFTER = 10_000
 def enqueue(queue: JobQueue, job: Job) -> None:
     """Puts a RUNNABLE job, or an array with children that are ready, in its place: what is tried again (and an array child
     that has come back) before all others."""
+    if job.is_withdrawn:
+        return
     if job.array is not None:
         if job.array.queued:
             return
@@ -39,8 +42,25 @@ def enqueue(queue: JobQueue, job: Job) -> None:
         return
     entry = (*place(job), job)
     heappush(queue.waiting, entry)
-    if job.consumables is None:
-        heappush(queue.shapes.setdefault((job.resources, job.timeout), []), entry)
+    if not requirements(job):
+        heappush(queue.shapes.setdefault(_shape_of(job), []), entry)
+
+
+def withdraw(job: Job) -> None:
+    """Takes a job, or an array, out of wherever it waits: O(n), for the request of a user."""
+    queue, line = job.queue, line_of(job)
+    queue.unplaceable.pop(job.seq, None)
+    heaps: list[list[Any]] = [line.waiting, *line.lines.values(), *queue.shapes.values()]
+    for heap in heaps:
+        left = [entry for entry in heap if entry[-1] is not job]
+        if len(left) < len(heap):
+            heap[:] = left
+            heapify(heap)
+    forget(job)
+
+
+def _shape_of(job: Job) -> tuple[Resources, int | None, bool]:
+    return job.resources, job.timeout, job.on_demand
 
 
 def others_behind(queue: JobQueue, head: Job) -> list[list[Entry]]:
@@ -51,7 +71,7 @@ def others_behind(queue: JobQueue, head: Job) -> list[list[Entry]]:
         drop_left(heap)
         if not heap:
             del queue.shapes[shape]
-        elif shape[0] != head.resources:
+        elif (shape[0], shape[2]) != (head.resources, head.on_demand):
             found.append(heap)
     return sorted(found, key=lambda heap: heap[0][:2])
 
@@ -81,8 +101,21 @@ def place_in_share(job: Job) -> tuple[int, int, int]:
 
 def place(job: Job) -> tuple[int, int]:
     """The rank and the seq of the job's entry. They follow from what the store keeps of the job, so that a restart changes
-    nobody's turn."""
-    return (_RETRIED if job.attempts or job.parent is not None else _SUBMITTED), job.seq
+    nobody's turn. In a queue without shares a priority that was changed counts; see `holding.py`."""
+    rank = _RETRIED if job.attempts or job.parent is not None or _was_preempted(job) else _SUBMITTED
+    return rank - 2 * _changed_priority(job), job.seq
+
+
+def _was_preempted(job: Job) -> bool:
+    """By another queue: within a queue of quota shares, who was preempted waits as before."""
+    return job.preemptions is not None and job.preemptions.count > 0 and job.quota_share is None
+
+
+def _changed_priority(job: Job) -> int:
+    own = job.amendments.priority if job.amendments is not None else None
+    if own is None:
+        return _changed_priority(job.parent) if job.parent is not None else 0
+    return own if job.queue.fair is None and job.quota_share is None else 0
 
 
 def head(queue: JobQueue) -> Job | None:
@@ -173,7 +206,7 @@ def weight(job: Job) -> int:
 def _drop_head(queue: JobQueue) -> Job:
     job = heappop(queue.waiting)[2]
     forget(job)
-    same = queue.shapes.get((job.resources, job.timeout))
+    same = queue.shapes.get(_shape_of(job))
     if same and same[0][2] is job:
         heappop(same)
     return job
@@ -187,6 +220,8 @@ def forget(job: Job) -> None:
 
 def waits(job: Job) -> bool:
     """Whether an entry still stands for something that waits."""
+    if (job.amendments is not None or job.parent is not None) and job.is_withdrawn:
+        return False
     if job.array is not None:
         return next_ready(job.array) is not None
     return job.status is Status.RUNNABLE

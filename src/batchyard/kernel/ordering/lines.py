@@ -1,4 +1,4 @@
-"""Lines of jobs that lack a consumable resource.
+"""Lines of jobs that lack a consumable resource, or a place below a cap (`caps.py`), which is treated as one.
 
 A job whose resources are not there leaves its queue proper (or its quota share's line), so that jobs which do not need them
 go on, and stands in the line of the first resource that it lacks. In its queue nobody overtakes it there: later jobs that
@@ -16,9 +16,10 @@ from collections.abc import Iterator
 from heapq import heappop, heappush
 from typing import Any, Protocol
 
+from batchyard.kernel import caps
 from batchyard.kernel.consumable_resources import lacks
 from batchyard.kernel.ordering import fifo
-from batchyard.kernel.records import Job
+from batchyard.kernel.records import Job, Requirement
 from batchyard.kernel.state import State
 
 
@@ -42,15 +43,25 @@ def stand_in_line(state: State, queue: Queue) -> bool:
     """Moves the head of the queue into a line when it lacks a resource, or when somebody before it does. Returns whether."""
     entry = queue.waiting[0]
     job: Job = entry[-1]
-    for requirement in job.consumables or ():
+    for requirement in caps.requirements(job):
         name = requirement[0]
         first = first_in_line(queue, name)
-        if lacks(state, requirement) or (first is not None and first < entry[:-1]):
+        if is_lacking(state, job, requirement) or (first is not None and first < entry[:-1]):
             heappop(queue.waiting)
             heappush(queue.lines.setdefault(name, []), entry)
             call(state, queue, job, but=name)
             return True
     return False
+
+
+def is_lacking(state: State, job: Job, requirement: Requirement) -> bool:
+    """Whether the job lacks what it needs of a consumable resource, or a place below a cap."""
+    return caps.is_reached(job, requirement[0]) if caps.is_cap(requirement[0]) else lacks(state, requirement)
+
+
+def lacks_anything(state: State, job: Job) -> bool:
+    """Whether it could not start even if there were room for it."""
+    return any(is_lacking(state, job, requirement) for requirement in caps.requirements(job))
 
 
 def call_freed(state: State) -> None:
@@ -63,7 +74,7 @@ def call_freed(state: State) -> None:
 
 def call(state: State, queue: Queue, job: Job, *, but: str | None = None) -> None:
     """The job has started, or has left the queue: calls those who stand behind it for what it needs."""
-    for name, _ in job.consumables or ():
+    for name, _ in caps.requirements(job):
         if name != but and name in queue.lines:
             _call_first(state, queue, name)
 
@@ -88,8 +99,9 @@ def _call_first(state: State, queue: Queue, name: str) -> None:
     that line, and the next is looked at."""
     while first_in_line(queue, name) is not None:
         line = queue.lines[name]
-        requirements = sorted(line[0][-1].consumables or (), key=lambda requirement: requirement[0] != name)
-        lacking = next((other for other, quantity in requirements if lacks(state, (other, quantity))), None)
+        first: Job = line[0][-1]
+        requirements = sorted(caps.requirements(first), key=lambda requirement: requirement[0] != name)
+        lacking = next((each[0] for each in requirements if is_lacking(state, first, each)), None)
         if lacking == name:
             return
         entry = heappop(line)

@@ -11,6 +11,7 @@ from batchyard.kernel.identifiers import JOB_NAME
 from batchyard.kernel.refusal import Refusal
 from batchyard.kernel.retries import check_retry_strategy
 from batchyard.kernel.tags import check_tags
+from batchyard.kernel.terms import JOB_TAGS
 from batchyard.shapes import batch as shapes
 
 MAXIMUM_SIZE = 30 * 1024
@@ -28,7 +29,7 @@ def check_request(request: shapes.SubmitJobRequest, size: int, maximum_array_siz
     array_size = request.array_properties.size if request.array_properties else None
     if array_size is not None and not 2 <= array_size <= maximum_array_size:
         raise Refusal(f"Array size must be between 2 and {maximum_array_size}, got {array_size}")
-    check_tags(request.tags)
+    check_tags(request.tags, JOB_TAGS)
     check_retry_strategy(request.retry_strategy)
     check_timeout(request.timeout)
     check_scheduling_priority(request.scheduling_priority_override)
