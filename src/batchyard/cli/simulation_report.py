@@ -78,9 +78,9 @@ def _print_costs(environments: list[EnvironmentCost]) -> None:
         used, offered = f"{each.vcpu_hours_used:,.2f}", f"{each.vcpu_hours_offered:,.2f}"
         rows.append([Cell(each.environment), Cell(""), Cell(used), Cell(offered), Cell(money(each.cost))])
         rows += [
-            [Cell(""), Cell(part.share), Cell(f"{part.vcpu_hours:,.2f}"), Cell(""), Cell(money(part.cost))]
+            [Cell(""), Cell(part.share or "(none)"), Cell(f"{part.vcpu_hours:,.2f}"), Cell(""), Cell(money(part.cost))]
             for part in each.shares
-            if part.share is not None
+            if len(each.shares) > 1 or part.share is not None
         ]
     _print_section(("COST", "SHARE", "VCPU HOURS", "OFFERED", "US DOLLARS"), rows, text_columns=2)
 
@@ -112,5 +112,5 @@ def _percent(part: float | None) -> str:
 
 
 def money(amount: float) -> str:
-    """US dollars, small ones to a tenth of a cent."""
-    return f"${amount:,.2f}" if amount >= 10 or amount == 0 else f"${amount:,.4f}"
+    """US dollars; less than one, to a hundredth of a cent."""
+    return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:,.4f}"

@@ -53,8 +53,12 @@ def write_plots(statistics: Statistics, folder: Path) -> list[Path]:
     used = [(at, value / 1000) for at, value in steps[2]]
     pictures = {
         "instances.svg": _over_time("Instances that run", "instances", end, [Line("instances", steps[0], True)]),
-        "vcpus.svg": _over_time("vCPUs", "vCPUs", end, [Line("offered", offered, True), Line("used by jobs", used)]),
-        "jobs.svg": _over_time("Jobs", "jobs", end, [Line("waiting", steps[4], True), Line("running", steps[3])]),
+        "vcpus.svg": _over_time(
+            "vCPUs offered and used", "vCPUs", end, [Line("offered", offered, True), Line("used by jobs", used)]
+        ),
+        "jobs.svg": _over_time(
+            "Jobs that wait and run", "jobs", end, [Line("waiting", steps[4], True), Line("running", steps[3])]
+        ),
         "waits.svg": _waits(statistics),
     }
     for name, picture in pictures.items():
