@@ -1,4 +1,5 @@
-"""What Batchyard answers beyond AWS: why a job waits, and what `instance_operations.py` tells of instances.
+"""What Batchyard answers beyond AWS: why a job waits, how shares stand (`share_operations.py`), and what
+`instance_operations.py` tells of instances.
 
 `POST /batchyard/v1/<operation>`, JSON in and out, signed like a Batch request. Unmodified clients never call it.
 """
@@ -9,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from batchyard.api import instance_operations
+from batchyard.api import instance_operations, share_operations
 from batchyard.api.batch.desk import Desk
 from batchyard.api.errors import client_exception
 from batchyard.api.instance_operations import InstanceOperations
@@ -80,13 +81,17 @@ def extension_service(desk: Desk, store: Store) -> Service:
             history=lines,
         )
 
-    handlers: dict[str, Any] = {"WhyJob": why_job, **InstanceOperations(desk, store).handlers()}
+    handlers: dict[str, Any] = {
+        "WhyJob": why_job,
+        **share_operations.handlers(desk),
+        **InstanceOperations(desk, store).handlers(),
+    }
     why = Operation("WhyJob", "POST", "/batchyard/v1/whyjob", WhyJobRequest, WhyJobResponse)
     return Service(
         name="Batchyard",
         signing_names=("batch", "batchyard"),
         protocol="rest-json",
-        operations={"WhyJob": why, **instance_operations.OPERATIONS},
+        operations={"WhyJob": why, **share_operations.OPERATIONS, **instance_operations.OPERATIONS},
         handlers=handlers,
     )
 

@@ -25,6 +25,7 @@ _COMMANDS = {
     "show": ("show", "Show all about a job."),
     "logs": ("logs", "Print the log of a job."),
     "why": ("why", "Say why a job is not running."),
+    "shares": ("shares", "Show how the shares of a job queue stand."),
     "instances": ("instances", "List the instances of compute environments."),
     "interrupt": ("interrupt", "Take a Spot instance away, with two minutes' notice."),
     "hosts": ("hosts", "Add, drain and remove hosts of UNMANAGED compute environments."),
