@@ -100,6 +100,7 @@ class Life:
             self.fleet.change_environment(name, resources={"instance_types": types})
 
     def _restart(self) -> None:
+        self.fleet.pass_time(0.01)  # A server does not start twice in a millisecond.
         with self.shelf.store.load() as snapshot:
             self.fleet.restart(snapshot)
 
