@@ -1,5 +1,5 @@
-"""What Batchyard answers beyond AWS: why a job waits, how shares stand (`share_operations.py`), and what
-`instance_operations.py` tells of instances.
+"""What Batchyard answers beyond AWS: why a job waits, what may be changed of one that does (`job_changes.py`), how shares
+stand (`share_operations.py`), and what `instance_operations.py` tells of instances.
 
 `POST /batchyard/v1/<operation>`, JSON in and out, signed like a Batch request. Unmodified clients never call it.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from batchyard.api import instance_operations, share_operations
+from batchyard.api import instance_operations, job_changes, share_operations
 from batchyard.api.batch.desk import Desk
 from batchyard.api.errors import client_exception
 from batchyard.api.instance_operations import InstanceOperations
@@ -83,6 +83,7 @@ def extension_service(desk: Desk, store: Store) -> Service:
 
     handlers: dict[str, Any] = {
         "WhyJob": why_job,
+        **job_changes.handlers(desk),
         **share_operations.handlers(desk),
         **InstanceOperations(desk, store).handlers(),
     }
@@ -91,7 +92,12 @@ def extension_service(desk: Desk, store: Store) -> Service:
         name="Batchyard",
         signing_names=("batch", "batchyard"),
         protocol="rest-json",
-        operations={"WhyJob": why, **share_operations.OPERATIONS, **instance_operations.OPERATIONS},
+        operations={
+            "WhyJob": why,
+            **job_changes.OPERATIONS,
+            **share_operations.OPERATIONS,
+            **instance_operations.OPERATIONS,
+        },
         handlers=handlers,
     )
 

@@ -72,10 +72,19 @@ def job_detail(view: JobView, detail: shapes.JobDetail, account: Account) -> sha
         eks_attempts=[],
         container=_container(view, detail, account),
         array_properties=_array_properties(row),
+        scheduling_priority=_priority(view, detail),
         tags={} if has_parent else detail.tags,
         is_cancelled=row.cancelled,
         is_terminated=row.terminated,
     )
+
+
+def _priority(view: JobView, detail: shapes.JobDetail) -> int | None:
+    """The one that the job was last given."""
+    for row in (view.row, view.constant):
+        if row.amendments is not None and row.amendments.priority is not None:
+            return row.amendments.priority
+    return detail.scheduling_priority
 
 
 def _container(view: JobView, detail: shapes.JobDetail, account: Account) -> shapes.ContainerDetail | None:
@@ -83,6 +92,8 @@ def _container(view: JobView, detail: shapes.JobDetail, account: Account) -> sha
     container, row = detail.container, view.row
     if container is None:
         return None
+    if row.amendments is not None and row.amendments.memory is not None:
+        container = _with_memory(container, row.amendments.memory)
     if row.task is not None:
         task = row.task
         prefix = view.constant.log_prefix or definition_name_of(view.constant.definition or "")[:200]
@@ -103,6 +114,15 @@ def _container(view: JobView, detail: shapes.JobDetail, account: Account) -> sha
         log_stream_name=last.log_stream_name,
         exit_code=last.exit_code,
         reason=last.reason,
+    )
+
+
+def _with_memory(container: shapes.ContainerDetail, memory: int) -> shapes.ContainerDetail:
+    """The container with what it asks for since an attempt ran out of memory."""
+    others = [each for each in container.resource_requirements or () if each.type != "MEMORY"]
+    changed = shapes.ResourceRequirement(type="MEMORY", value=str(memory))
+    return msgspec.structs.replace(
+        container, resource_requirements=[*others, changed], memory=memory if container.memory else None
     )
 
 

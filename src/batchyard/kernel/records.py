@@ -601,10 +601,6 @@ class Job(msgspec.Struct, kw_only=True):
     """What its tags say; a child has those of its array."""
     amendments: Amendments | None = None
 
-    def __lt__(self, _other: Job) -> bool:
-        """A job that started before its turn, and is tried again, may have two entries at one place in a heap: either will do."""
-        return False
-
     def amend(self) -> Amendments:
         """What has changed of it, to be changed further."""
         self.amendments = self.amendments or Amendments()

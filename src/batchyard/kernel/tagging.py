@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import msgspec
 
 from batchyard.kernel import (
+    caps,
     consumable_resources,
     definition_registry,
     environments,
+    lifecycle,
     queues,
     quota_shares,
     scheduling_policies,
     service_environments,
 )
 from batchyard.kernel.commands import ChangeTags
+from batchyard.kernel.records import JobQueue
 from batchyard.kernel.refusal import Refusal
 from batchyard.kernel.state import DefinitionFamily, State, decode_definition
 from batchyard.kernel.tags import merged, without
+from batchyard.kernel.terms import ENVIRONMENT_TAGS, JOB_TAGS, QUEUE_TAGS, Tag, job_terms, queue_terms
 from batchyard.shapes import batch as shapes
+
+_OWN_TAGS: Mapping[str, Mapping[str, Tag]] = {queues.KIND: QUEUE_TAGS, environments.KIND: ENVIRONMENT_TAGS}
+"""The tags with a meaning that a resource may have, by its kind."""
 
 
 class Tagged(Protocol):
@@ -32,18 +40,39 @@ def change_tags(state: State, command: ChangeTags, _now: int) -> None:
     """TagResource and UntagResource."""
     if command.job is not None:
         seq, tags = command.job
-        state.effects.job_tags[seq] = _changed_tags(tags, command)
+        changed = state.effects.job_tags[seq] = _changed_tags(tags, command, JOB_TAGS)
+        _follow_job(state, command.arn, changed)
         return
     found = _resource(state, command.arn)
     if found is not None:
         kind, name, detail = found
-        detail.tags = _changed_tags(detail.tags, command)
+        detail.tags = _changed_tags(detail.tags, command, _OWN_TAGS.get(kind, {}))
         assert isinstance(detail, msgspec.Struct)
         state.effects.resources[kind, name] = detail
+        if kind == queues.KIND:
+            _follow_queue(state, state.queues[name])
     else:
         family, definition = _definition_for(state, command.arn)
-        definition.tags = _changed_tags(definition.tags, command)
+        definition.tags = _changed_tags(definition.tags, command, {})
         definition_registry.save(state, family, definition)
+
+
+def _follow_job(state: State, arn: str, tags: dict[str, str]) -> None:
+    """What the tags say now counts for what is yet to happen to the job."""
+    job = state.jobs.get(state.settings.account.name_of("job", arn) or "")
+    if job is None:
+        return
+    job.terms = job_terms(tags)
+    for child in job.array.children.values() if job.array is not None else ():
+        child.terms = job.terms
+    state.save(job)
+    caps.recount(state, job.queue)
+
+
+def _follow_queue(state: State, queue: JobQueue) -> None:
+    queue.terms = queue_terms(queue.detail.tags)
+    caps.recount(state, queue)
+    lifecycle.reconsider(queue)
 
 
 def tags_of(state: State, arn: str) -> dict[str, str]:
@@ -91,5 +120,5 @@ def _definition_for(state: State, arn: str) -> tuple[DefinitionFamily, shapes.Jo
     return family, decode_definition(family.revisions[int(revision)])
 
 
-def _changed_tags(tags: dict[str, str] | None, command: ChangeTags) -> dict[str, str]:
-    return merged(without(tags, command.remove), command.add)
+def _changed_tags(tags: dict[str, str] | None, command: ChangeTags, own: Mapping[str, Tag]) -> dict[str, str]:
+    return merged(without(tags, command.remove), command.add, own)

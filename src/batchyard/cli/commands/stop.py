@@ -39,7 +39,7 @@ def cancel(invocation: Invocation, jobs: Sequence[str], reason: str) -> int:
         client.batch("CancelJob", jobId=job["jobId"], reason=reason)
         return "cancelled"
 
-    return _for_each(client, jobs, cancel_one)
+    return for_each(client, jobs, cancel_one)
 
 
 @click.command(
@@ -61,10 +61,10 @@ def terminate(invocation: Invocation, jobs: Sequence[str], reason: str) -> int:
         client.batch("TerminateJob", jobId=job["jobId"], reason=reason)
         return "is being terminated" if job["status"] in ("STARTING", "RUNNING") else "terminated"
 
-    return _for_each(client, jobs, terminate_one)
+    return for_each(client, jobs, terminate_one)
 
 
-def _for_each(client: Client, jobs: Sequence[str], change: Callable[[Json], str]) -> int:
+def for_each(client: Client, jobs: Sequence[str], change: Callable[[Json], str]) -> int:
     """Does what can be done; one bad name among many does not keep the others from it. The last failure, with its exit
     code, is the command's."""
     failures: list[Failure] = []
