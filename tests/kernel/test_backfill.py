@@ -152,3 +152,31 @@ def test_nothing_is_launched_for_jobs_that_would_use_what_is_reserved() -> None:
     assert len(fleet.fleet()) == 4
     fleet.submit("B", share_identifier="B", vcpus=2)
     assert len(fleet.fleet()) == 6, "one for B; and with two shares only a quarter is reserved"
+
+
+def test_those_who_pass_at_one_moment_fit_beside_the_head_together(story: Story) -> None:
+    """2 vCPU are free, and when A has gone 1 beside B: for one child."""
+    story.submit("A", vcpus=2, timeout=600)
+    story.begin("A")
+    story.submit("B", vcpus=3)
+    story.submit("C", array=2)
+    story.ordered("start A#1", "start C:0#1")
+    story.run("A")
+    story.ordered("start B#1")
+    story.run("C:0")
+    story.ordered("start C:1#1")
+
+
+def test_who_has_passed_at_this_moment_is_known_to_end() -> None:
+    """C has not begun to run when D comes. It ends before A, and so the reserved start is still the end of A, which D would
+    delay."""
+    story = Story(vcpus=5)
+    story.submit("A", vcpus=2, timeout=600)
+    story.submit("X", vcpus=1, timeout=900)
+    story.begin("A", "X")
+    story.submit("B", vcpus=4)
+    story.submit("C", vcpus=1, timeout=60)
+    story.submit("D", vcpus=1, timeout=800)
+    story.ordered("start A#1", "start X#1", "start C#1")
+    story.run("C", "A")
+    story.ordered("start B#1")

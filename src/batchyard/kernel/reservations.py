@@ -37,7 +37,7 @@ LOOKED_AT = 100
 """Instances of an environment that are considered for a reservation."""
 
 
-class Reservation(msgspec.Struct, frozen=True):
+class Reservation(msgspec.Struct):
     """What is kept for a job."""
 
     resources: Resources
@@ -160,16 +160,18 @@ def _beside_all(
 
 
 def _limited(job: Job) -> bool:
-    return job.timeout is not None and job.started_at is not None
+    return job.timeout is not None
 
 
 def _sure_end(state: State, job: Job, now: int) -> int:
-    """When an attempt has ended at the latest: its time limit, and the grace."""
+    """When an attempt has ended at the latest: its time limit, and the grace. One that has not begun yet counts as beginning now:
+    if it counted for ever, those who have passed the job would seem to delay it, and others would pass, too."""
     return (job.started_at or now) + 1000 * (job.timeout or 0) + round(1000 * state.settings.stop_grace_seconds)
 
 
 def find_place_beside(state: State, job: Job, reservation: Reservation | None, now: int) -> Place | None:
-    """A place for a job that comes after the one with the reservation."""
+    """A place for a job that comes after the one with the reservation. Whoever asks starts it there: what others may have beside
+    that one is then less."""
     if reservation is None:
         return _not_ahead(find_place(state, job))
     instance, environment = reservation.instance, reservation.environment
@@ -184,7 +186,10 @@ def find_place_beside(state: State, job: Job, reservation: Reservation | None, n
         return None
     lasts = 1000 * job.timeout + round(1000 * state.settings.stop_grace_seconds) if job.timeout is not None else None
     ends_before = reservation.at is not None and lasts is not None and now + lasts <= reservation.at
-    if ends_before or job.resources.fits(reservation.beside or NOTHING):
+    if ends_before:
+        return Place(environment, instance)
+    if reservation.beside is not None and job.resources.fits(reservation.beside):
+        reservation.beside -= job.resources
         return Place(environment, instance)
     return None
 
