@@ -151,7 +151,7 @@ def _fair_share(queue: JobQueue, now: int) -> dict[str, Any] | None:
 
 def _dump_queue(queue: JobQueue, exact: bool, now: int) -> dict[str, Any]:
     """`line`: who waits, in the order of their turn; those that were set aside stand where they would come back to."""
-    line = _places(queue.waiting)
+    line = _places([entry for entry in queue.waiting if entry[:2] not in queue.passed])
     line |= {entry for entries in queue.lines.values() for entry in _places(entries)}
     line |= {
         (rank, seq, job.id)

@@ -7,6 +7,7 @@ from fleet_story import Fleet
 from story import Story
 
 from batchyard.kernel.commands import CreateSchedulingPolicy
+from batchyard.kernel.ordering import fifo
 from batchyard.shapes import batch as shapes
 
 
@@ -179,4 +180,24 @@ def test_who_has_passed_at_this_moment_is_known_to_end() -> None:
     story.submit("D", vcpus=1, timeout=800)
     story.ordered("start A#1", "start X#1", "start C#1")
     story.run("C", "A")
+    story.ordered("start B#1")
+
+
+def test_who_has_passed_and_is_tried_again_stands_in_line_once(story: Story) -> None:
+    """C passes B, fails, passes it again as a retried job, and fails again: it never stands in the queue twice."""
+    story.submit("A", vcpus=3)
+    story.submit("B", vcpus=3)
+    story.submit("C", vcpus=1, attempts=3)
+    story.run("C", code=1)
+    story.run("C", code=1)
+    queue = story.kernel.state.queues["q"]
+    standing = [story.label(entry[2].id) for entry in sorted(queue.waiting) if fifo.stands(queue, entry)]
+    assert standing == ["B"]
+    story.ordered("start A#1", "start C#1", "start C#2", "start C#3")
+    story.submit("D", vcpus=1)
+    story.run("C", code=1)
+    assert story.status("C") == "FAILED"
+    story.ordered("start D#1")
+    assert fifo.jobs_ahead(queue, story.jobs["B"]) == 0
+    story.run("A", "D")
     story.ordered("start B#1")

@@ -224,7 +224,7 @@ class Kernel:
                     reservation, reserved = reserve(self.state, head, now), True
                 if self._start_beside(job, reservation, now) is None:
                     break
-                fifo.drop_left(heap)
+                fifo.pass_by(queue, heap)
                 budget -= 1
         return budget
 

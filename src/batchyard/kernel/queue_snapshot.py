@@ -44,7 +44,7 @@ def front_of_queue(queue: JobQueue, account: Account, now: int) -> list[AtTheFro
     aside = nsmallest(FRONT, ((*fifo.place(job), job) for job in queue.unplaceable.values()))
     in_shares = ((*fifo.place(job), job) for share in queue.quota_shares.values() for job in _waiting_in(share))
     entries = merge(*map(fifo.in_order, (queue.waiting, *queue.lines.values())), aside, nsmallest(FRONT, in_shares))
-    runnable = (each for entry in entries if fifo.waits(entry[2]) for each in _runnable(queue, entry, account))
+    runnable = (each for entry in entries if fifo.stands(queue, entry) for each in _runnable(queue, entry, account))
     return list(islice(runnable, FRONT))
 
 

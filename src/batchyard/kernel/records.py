@@ -350,6 +350,8 @@ class JobQueue(msgspec.Struct, kw_only=True):
     """Jobs that have ended since `waiting` was last swept."""
     unplaceable: dict[int, Job] = msgspec.field(default_factory=dict)
     """RUNNABLE jobs, by seq, that nothing the queue has could ever run: set aside until its environments change."""
+    passed: set[tuple[int, int]] = msgspec.field(default_factory=set)
+    """Rank and seq of the entries in `waiting` whose jobs have started before their turn: they stand for nobody."""
     shapes: dict[tuple[Resources, int | None, bool], list[tuple[int, int, Job]]] = msgspec.field(default_factory=dict)
     """The same entries, of jobs that need no consumable resource, by what they ask for, their time limit, and whether they
     start on Spot capacity no longer: for those who start before the head of the queue. See `reservations.py`."""

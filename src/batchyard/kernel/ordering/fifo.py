@@ -41,9 +41,26 @@ def enqueue(queue: JobQueue, job: Job) -> None:
         heappush(line.waiting, (*place_in_share(job), job))
         return
     entry = (*place(job), job)
-    heappush(queue.waiting, entry)
+    if entry[:2] in queue.passed:
+        queue.passed.discard(entry[:2])  # Its entry is still there.
+    else:
+        heappush(queue.waiting, entry)
     if not requirements(job):
         heappush(queue.shapes.setdefault(_shape_of(job), []), entry)
+
+
+def pass_by(queue: JobQueue, heap: list[Entry]) -> None:
+    """The first job of a heap of `shapes` has started before its turn: its entry in `waiting` stands for it no longer."""
+    rank, seq, job = heap[0]
+    if job.array is None:
+        heappop(heap)
+        queue.passed.add((rank, seq))
+    drop_left(heap)
+
+
+def stands(queue: JobQueue, entry: Entry) -> bool:
+    """Whether an entry of `waiting` still stands for something that waits."""
+    return waits(entry[2]) and entry[:2] not in queue.passed
 
 
 def withdraw(job: Job) -> None:
@@ -51,6 +68,7 @@ def withdraw(job: Job) -> None:
     queue, line = job.queue, line_of(job)
     queue.unplaceable.pop(job.seq, None)
     heaps: list[list[Any]] = [line.waiting, *line.lines.values(), *queue.shapes.values()]
+    queue.passed -= {entry[:2] for entry in queue.waiting if entry[2] is job}
     for heap in heaps:
         left = [entry for entry in heap if entry[-1] is not job]
         if len(left) < len(heap):
@@ -121,10 +139,14 @@ def _changed_priority(job: Job) -> int:
 def head(queue: JobQueue) -> Job | None:
     """The job, or the array, whose turn it is. Entries that no longer wait are dropped on the way."""
     while queue.waiting:
-        job = queue.waiting[0][2]
-        if waits(job):
-            return job
-        _drop_head(queue)
+        entry = queue.waiting[0]
+        if entry[:2] in queue.passed:
+            queue.passed.discard(entry[:2])
+            heappop(queue.waiting)
+        elif waits(entry[2]):
+            return entry[2]
+        else:
+            _drop_head(queue)
     return None
 
 
@@ -163,6 +185,8 @@ def leave(queue: JobQueue, job: Job) -> None:
         heaps += (line.waiting, *line.lines.values())
     if queue.left * 2 >= sum(map(len, heaps)):
         queue.left = 0
+        queue.waiting[:] = [entry for entry in queue.waiting if entry[:2] not in queue.passed]
+        queue.passed.clear()
         for heap in heaps:
             _sweep(heap)
 
@@ -191,7 +215,7 @@ def jobs_ahead(queue: JobQueue, job: Job) -> int:
     """How many waiting jobs (array children counted one by one) come before this one, or before the first waiting child
     of this array. O(n): for the explanation of one job only."""
     mine = place(job)
-    return sum(weight(other) for rank, seq, other in queue.waiting if (rank, seq) < mine and waits(other))
+    return sum(weight(entry[2]) for entry in queue.waiting if entry[:2] < mine and stands(queue, entry))
 
 
 def weight(job: Job) -> int:
