@@ -174,6 +174,9 @@ def _dump_queue(queue: JobQueue, exact: bool, now: int) -> dict[str, Any]:
         "unfinished": queue.unfinished,
         "shares": queue.shares,
         "in flight": dict(queue.in_flight),
+        "below caps": sorted(
+            f"{name}: {count} of {each}" for name, some in queue.below_caps.items() for each, count in some.items()
+        ),
         "demand": sorted(f"{count} of {each}" for each, count in (*queue.demand.items(), *queue.on_demand.items())),
         "quota shares": {name: [_plain(share.detail), dict(+share.used)] for name, share in queue.quota_shares.items()},
         "line": sorted(line),

@@ -14,9 +14,17 @@ from collections.abc import Iterator
 import msgspec
 
 from batchyard.catalogue import InstanceType
-from batchyard.kernel import instances
+from batchyard.kernel import caps, instances
 from batchyard.kernel.ordering import fair_share_lines
-from batchyard.kernel.placement import Capacity, capacity_of, environments_of, has_share, slices_of
+from batchyard.kernel.placement import (
+    Capacity,
+    capacity_of,
+    environments_for,
+    environments_of,
+    has_share,
+    is_spot,
+    slices_of,
+)
 from batchyard.kernel.records import ComputeEnvironment, Instance, Job, JobQueue
 from batchyard.kernel.resources import NOTHING, Resources
 from batchyard.kernel.scaling.allocation import plan
@@ -39,6 +47,8 @@ class Waiting(msgspec.Struct):
     count: int
     first: bool
     """The job whose turn it is in its queue is one of them."""
+    on_demand: bool = False
+    """They do not start on Spot capacity."""
 
 
 def scale(state: State, now: int) -> None:
@@ -97,13 +107,15 @@ def _waiting(state: State) -> Iterator[Waiting]:
         first = head.resources if head is not None else NOTHING
         for resources, count in sorted(_demand(state, queue).items(), key=lambda item: item[0] != first):
             yield Waiting(queue, resources, count, resources == first)
+        for resources, count in queue.on_demand.items():
+            yield Waiting(queue, resources, count, resources == first, on_demand=True)
 
 
 def _demand(state: State, queue: JobQueue) -> dict[Resources, int]:
-    """How many jobs could start, by what they ask for: not those that would use what is reserved for shares that are not
-    active."""
+    """How many jobs could start, by what they ask for: not those above a cap, and not those that would use what is reserved
+    for shares that are not active."""
     if queue.fair is None or not queue.fair.fair_share.policy.reservation:
-        return queue.demand
+        return caps.startable(state, queue)
     fair_share, capacity = queue.fair.fair_share, fair_share_lines.capacity_of(state, queue)
     newcomers = Counter(
         head.resources
@@ -113,7 +125,7 @@ def _demand(state: State, queue: JobQueue) -> dict[Resources, int]:
     first = sum(count * resources.milli_vcpus for resources, count in newcomers.items())
     allowed = max(0, capacity - fair_share.reserved(capacity) - fair_share.in_flight - first)
     demand = {}
-    for resources, count in queue.demand.items():
+    for resources, count in caps.startable(state, queue).items():
         more = min(count - newcomers[resources], allowed // max(1, resources.milli_vcpus))
         allowed -= more * resources.milli_vcpus
         demand[resources] = newcomers[resources] + more
@@ -125,6 +137,8 @@ def _offers(state: State, waiting: list[Waiting], position: int) -> Iterator[tup
     offered: dict[str, list[Waiting]] = {}
     for entry in waiting:
         order = environments_of(state, entry.queue)
+        if entry.on_demand:
+            order = [each for each in order if not is_spot(each)] or order
         if entry.count and position < len(order):
             offered.setdefault(order[position].name, []).append(entry)
     for name, entries in offered.items():
@@ -247,7 +261,7 @@ def let_idle_go(state: State, job: Job, now: int) -> bool:
     room now."""
     if not state.idle:
         return False
-    for environment in environments_of(state, job.queue):
+    for environment in environments_for(state, job):
         if environment.available and has_share(environment, job.resources):
             for machine in slices_of(state, environment):
                 if make_room(state, machine, job.resources, now):

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from batchyard.kernel.records import Job, JobQueue, Requirement
+from batchyard.kernel.records import Job, JobQueue, Requirement, Resources
 from batchyard.kernel.state import State
 from batchyard.kernel.terms import NO_TERMS
 
@@ -34,13 +34,9 @@ def requirements(job: Job) -> tuple[Requirement, ...]:
 
 
 def _own_caps(job: Job) -> Iterator[str]:
-    terms = job.terms
-    if terms is None:
-        return
-    if terms.most_running is not None and (job.array is not None or job.parent is not None):
-        yield f"{ARRAY}{(job.parent or job).id}"
-    if terms.group is not None and job.queue.terms.most_running_in_group is not None:
-        yield f"{GROUP}{job.queue.name}/{terms.group}"
+    for name in job.cap_names:
+        if limit_of(job, name) is not None:
+            yield name
 
 
 def _all_caps(job: Job) -> Iterator[str]:
@@ -74,6 +70,29 @@ def room_in(queue: JobQueue, most: int) -> int:
     """How many jobs of the queue may start, but no more than `most`."""
     limit = queue.terms.most_running
     return most if limit is None else min(most, max(0, limit - queue.in_flight[QUEUE]))
+
+
+def startable(state: State, queue: JobQueue) -> dict[Resources, int]:
+    """How many of those that wait may start, by what they ask for: `JobQueue.demand` without those above a cap."""
+    most = queue.terms.most_running
+    if most is None and not queue.below_caps:
+        return queue.demand
+    found = dict(queue.demand)
+    for name, waiting in queue.below_caps.items():
+        limit = _limit_of(state, queue, name)
+        room = max(0, limit - queue.in_flight[name]) if limit is not None else None
+        for resources, count in waiting.items() if room is not None else ():
+            allowed = min(count, room or 0)
+            room = (room or 0) - allowed
+            found[resources] = max(0, found.get(resources, 0) - count + allowed)
+    return {resources: room_in(queue, count) for resources, count in found.items() if room_in(queue, count)}
+
+
+def _limit_of(state: State, queue: JobQueue, name: str) -> int | None:
+    if name.startswith(GROUP):
+        return queue.terms.most_running_in_group
+    array = state.jobs.get(name.removeprefix(ARRAY))
+    return array.terms.most_running if array is not None and array.terms is not None else None
 
 
 def is_full(queue: JobQueue) -> bool:

@@ -45,6 +45,8 @@ def check_invariants(state: State) -> None:
         for on_demand, counted in ((False, queue.demand), (True, queue.on_demand)):
             demand = _demand(state, queue, on_demand=on_demand)
             _require(counted == demand, f"queue {queue.name} counts a demand of {counted}, has {dict(demand)}")
+        below = _below_caps(state, queue)
+        _require(queue.below_caps == below, f"queue {queue.name} counts {queue.below_caps} below caps, has {below}")
         in_flight = caps.counted(state, queue)
         _require(
             queue.in_flight == in_flight, f"queue {queue.name} counts {queue.in_flight}, {in_flight} are in flight"
@@ -93,6 +95,16 @@ def _demand(state: State, queue: JobQueue, *, on_demand: bool) -> Counter[Resour
             if not each.is_withdrawn and each.on_demand is on_demand:
                 demand[each.resources] += count
     return demand
+
+
+def _below_caps(state: State, queue: JobQueue) -> dict[str, dict[Resources, int]]:
+    below: dict[str, dict[Resources, int]] = {}
+    for job in state.jobs.values():
+        for each, count in arrays.waiting_of(job) if job.queue is queue else ():
+            for name in each.cap_names if not each.is_withdrawn else ():
+                counts = below.setdefault(name, {})
+                counts[each.resources] = counts.get(each.resources, 0) + count
+    return below
 
 
 def _check_quota_shares(state: State, queue: JobQueue) -> None:

@@ -16,6 +16,7 @@ from batchyard.kernel.blocked import unblock
 from batchyard.kernel.dependencies import FAILED_REASON, Outlook, register
 from batchyard.kernel.effects import Start, Stop
 from batchyard.kernel.environment import log_stream_of
+from batchyard.kernel.escalation import escalate
 from batchyard.kernel.identifiers import container_instance_arn, task_arn
 from batchyard.kernel.instances import ended_by
 from batchyard.kernel.ordering import fifo
@@ -225,9 +226,9 @@ def end_attempt(state: State, job: Job, at: int, succeeded: bool, end: AttemptEn
         return
     timed_out = task.ending is Ending.TIMEOUT
     final = task.ending is Ending.TERMINATED or job.closed
-    if not final and wants_retry(
-        job.retry, job.counted_attempts, AttemptEnd(end.status_reason, end.reason, end.exit_code, timed_out)
-    ):
+    end = AttemptEnd(end.status_reason, end.reason, end.exit_code, timed_out)
+    if not final and wants_retry(job.retry, job.counted_attempts, end):
+        escalate(state, job, task, end)
         _wait_again(state, job, put_off(state, job, at) or end.status_reason, at)
     else:
         finish(state, job, Status.FAILED, end.status_reason, at)

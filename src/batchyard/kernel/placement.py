@@ -62,7 +62,7 @@ def find_place(state: State, job: Job, *, without: Instance | None = None) -> Pl
     handed over ahead either."""
     if job.kind is not Kind.CONTAINER:
         return None
-    environments = environments_of(state, job.queue)
+    environments = environments_for(state, job)
     for environment in environments:
         if environment.available:
             instance = _room_in(state, environment, job.resources, without)
@@ -115,6 +115,24 @@ def environments_of(state: State, queue: JobQueue) -> list[ComputeEnvironment]:
     """The environments of a queue, in the order in which they are tried: its detail has them sorted."""
     names = [entry.compute_environment.rpartition("/")[2] for entry in queue.detail.compute_environment_order or ()]
     return [state.environments[name] for name in names if name in state.environments]
+
+
+def environments_for(state: State, job: Job) -> list[ComputeEnvironment]:
+    """As `environments_of`: those that a job of the queue may start in."""
+    environments = environments_of(state, job.queue)
+    if not job.on_demand:
+        return environments
+    return [environment for environment in environments if not is_spot(environment)] or environments
+
+
+def is_spot(environment: ComputeEnvironment) -> bool:
+    """Whether what runs there may be reclaimed."""
+    resources = environment.detail.compute_resources
+    if resources is None:
+        return False
+    provider = resources.managed_instances_provider
+    spot = provider is not None and provider.instance_launch_template.capacity_option_type == "SPOT"
+    return spot or resources.type in ("SPOT", "FARGATE_SPOT")
 
 
 def slices_of(state: State, environment: ComputeEnvironment) -> list[Instance]:

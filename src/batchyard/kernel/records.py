@@ -336,6 +336,8 @@ class JobQueue(msgspec.Struct, kw_only=True):
     somebody to release them, do not count; nor do those of `on_demand`."""
     on_demand: dict[Resources, int] = msgspec.field(default_factory=dict)
     """As `demand`, of jobs that no longer start on Spot capacity."""
+    below_caps: dict[str, dict[Resources, int]] = msgspec.field(default_factory=dict)
+    """Those of both that belong to an array with a cap, or to a group, by the name of the cap: see `caps.py`."""
     terms: QueueTerms = NO_TERMS
     """What its tags say."""
     in_flight: Counter[str] = msgspec.field(default_factory=Counter)
@@ -389,11 +391,12 @@ class JobQueue(msgspec.Struct, kw_only=True):
     def count_waiting(self, job: Job, more: int) -> None:
         """So many more (or fewer) jobs like this one are RUNNABLE."""
         demand = self.on_demand if job.on_demand else self.demand
-        count = demand.get(job.resources, 0) + more
-        if count:
-            demand[job.resources] = count
-        else:
-            demand.pop(job.resources, None)
+        _add(demand, job.resources, more)
+        for name in job.cap_names:
+            below = self.below_caps.setdefault(name, {})
+            _add(below, job.resources, more)
+            if not below:
+                del self.below_caps[name]
         if self.fair is not None and job.share is not None:
             self.fair.fair_share.waits(job.share, more)
 
@@ -406,6 +409,14 @@ class JobQueue(msgspec.Struct, kw_only=True):
             self.shares[job.share] -= 1
             if not self.shares[job.share]:
                 del self.shares[job.share]
+
+
+def _add(counts: dict[Resources, int], resources: Resources, more: int) -> None:
+    count = counts.get(resources, 0) + more
+    if count:
+        counts[resources] = count
+    else:
+        counts.pop(resources, None)
 
 
 class Ending(enum.IntEnum):
@@ -624,6 +635,16 @@ class Job(msgspec.Struct, kw_only=True):
     def is_withdrawn(self) -> bool:
         """It stands in no line, though it may be RUNNABLE: it is held, or waits for a time."""
         return self.not_before is not None or self.held is not None
+
+    @property
+    def cap_names(self) -> list[str]:
+        """The caps of its own that it may be subject to, as `caps.py` names them."""
+        terms = self.terms
+        if terms is None:
+            return []
+        of_array = terms.most_running is not None and (self.array is not None or self.parent is not None)
+        names = [f"array:{(self.parent or self).id}"] if of_array else []
+        return [*names, f"group:{self.queue.name}/{terms.group}"] if terms.group is not None else names
 
     @property
     def on_demand(self) -> bool:

@@ -24,7 +24,7 @@ from batchyard.kernel.placement import (
     Place,
     allowance_of,
     capacity_of,
-    environments_of,
+    environments_for,
     find_place,
     places_in,
 )
@@ -57,7 +57,7 @@ def reserve(state: State, job: Job, now: int) -> Reservation | None:
     nobody stands in its way."""
     earliest: Reservation | None = None
     unsure: Reservation | None = None
-    for environment in environments_of(state, job.queue):
+    for environment in environments_for(state, job):
         if not environment.available:
             continue
         if any(job.resources.fits(instance.capacity) for instance in environment.booting.values()):
@@ -78,7 +78,7 @@ def reserve(state: State, job: Job, now: int) -> Reservation | None:
 
 def _by_launch(state: State, job: Job) -> Reservation | None:
     """The instances that are to go so that one may be launched for the job."""
-    for environment in environments_of(state, job.queue):
+    for environment in environments_for(state, job):
         if not environment.available or capacity_of(state, environment) is not Capacity.INSTANCES:
             continue
         types = [each for each in hostable_types(state, environment) if job.resources.fits(instances.capacity_of(each))]
@@ -180,7 +180,7 @@ def find_place_beside(state: State, job: Job, reservation: Reservation | None, n
     place = find_place(state, job, without=instance)
     if place is not None:
         return place
-    if not any(each is environment for each in environments_of(state, job.queue)):
+    if not any(each is environment for each in environments_for(state, job)):
         return None
     if not job.resources.fits(_within(instance.room, allowance_of(state, environment, instance))):
         return None

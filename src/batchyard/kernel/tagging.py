@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from batchyard.kernel import (
+    arrays,
     caps,
     consumable_resources,
     definition_registry,
@@ -62,9 +63,13 @@ def _follow_job(state: State, arn: str, tags: dict[str, str]) -> None:
     job = state.jobs.get(state.settings.account.name_of("job", arn) or "")
     if job is None:
         return
+    for each, count in arrays.waiting_of(job):
+        state.count_waiting(each, -count)
     job.terms = job_terms(tags)
     for child in job.array.children.values() if job.array is not None else ():
         child.terms = job.terms
+    for each, count in arrays.waiting_of(job):
+        state.count_waiting(each, count)
     state.save(job)
     caps.recount(state, job.queue)
 

@@ -16,7 +16,7 @@ from batchyard.kernel.consumable_resources import lacks
 from batchyard.kernel.instances import takes_tasks
 from batchyard.kernel.ordering import fair_share_lines, fifo, lines, share_lines
 from batchyard.kernel.ordering.fair_share import FairShare
-from batchyard.kernel.placement import Capacity, capacity_of, environments_of, slices_of
+from batchyard.kernel.placement import Capacity, capacity_of, environments_for, slices_of
 from batchyard.kernel.records import (
     ComputeEnvironment,
     Ending,
@@ -84,7 +84,7 @@ class Reason(msgspec.Struct, frozen=True):
 def shape_of(job: Job) -> tuple[object, ...]:
     """What decides, within a queue, whether something could ever run a job."""
     instances = (job.service.instance_type, job.service.instance_count) if job.service is not None else None
-    return job.resources, job.kind, job.share, instances
+    return job.resources, job.kind, job.share, instances, job.on_demand
 
 
 _NOT_RUN = {
@@ -104,7 +104,7 @@ def never_fits(state: State, job: Job) -> Reason | None:
         return Reason(found[1], found[0], "NEVER") if found else None
     if job.kind in _NOT_RUN:
         return Reason(f"No engine of this server runs {_NOT_RUN[job.kind]}.", NEVER, "NEVER")
-    verdicts = [verdict(state, environment, job.resources) for environment in environments_of(state, job.queue)]
+    verdicts = [verdict(state, environment, job.resources) for environment in environments_for(state, job)]
     if not verdicts or any(each.obstacle is None for each in verdicts):
         return None
     text = f"It needs {job.resources}; {'; '.join(each.text for each in verdicts)}."
@@ -128,7 +128,7 @@ def head_code(state: State, queue: JobQueue, job: Job) -> tuple[str | None, str]
     if job.service is not None:
         reason = head_reason(state, queue, job)
         return reason.code, reason.kind
-    available = [environment for environment in environments_of(state, queue) if environment.available]
+    available = [environment for environment in environments_for(state, job) if environment.available]
     if not available:
         return INVALID, "INVALID"
     able = [environment for environment in available if verdict(state, environment, job.resources).obstacle is None]
@@ -166,7 +166,7 @@ def _no_room(state: State, queue: JobQueue, job: Job, subject: str) -> Reason:
     if job.service is not None:
         invalid, text = service_placement.why_not_now(state, job, job.service, subject)
         return Reason(text, INVALID, "INVALID") if invalid else Reason(text)
-    environments = environments_of(state, queue)
+    environments = environments_for(state, job)
     if not environments:
         return Reason(f"Job queue {queue.name} has no compute environment.", INVALID, "INVALID")
     usable = [environment for environment in environments if environment.available]
