@@ -144,7 +144,14 @@ def _fair_share(queue: JobQueue, now: int) -> dict[str, Any] | None:
     fair_share = queue.fair.fair_share
     fair_share.move(now)
     return {
-        share: [account.unfinished, account.in_flight, fair_share.weight(share), fair_share.claim(share, now)]
+        share: [
+            account.unfinished,
+            account.waiting,
+            account.in_flight,
+            account.attempts,
+            fair_share.weight(share),
+            fair_share.claim(share, now),
+        ]
         for share, account in fair_share.accounts.items()
     }
 
