@@ -92,3 +92,22 @@ def test_a_back_off_goes_on(shelf: Shelf, story: Story) -> None:
     story.run("A", "B:0")
     story.ordered("start A#3", "start B:0#3")
     story.over()
+
+
+def test_escalation_is_kept(shelf: Shelf, story: Story) -> None:
+    tags = {"batchyard:onOutOfMemory": "x2", "batchyard:onSpotReclaim": "on-demand"}
+    story.environment("spot", kind="SPOT", strategy="SPOT_CAPACITY_OPTIMIZED")
+    story.queue("both", ["ce", "spot"], priority=2)
+    story.submit("busy", vcpus=2)
+    story.submit("A", memory=200, queue="both", attempts=3, tags=tags)
+    story.submit("B", array=2, memory=200, attempts=2, tags=tags)
+    story.run("busy")
+    for label in ("A", "B:0"):
+        story.begin(label)
+        story.exit(label, 137, "OutOfMemoryError: Container killed due to memory usage")
+    restart(shelf)
+    assert story.jobs["A"].resources.memory == story.jobs["B:0"].resources.memory == 400
+    assert story.jobs["B"].resources.memory == 200
+    story.run("A", "B:0", "B:1")
+    story.given("start")
+    story.over()

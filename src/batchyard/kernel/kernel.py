@@ -211,7 +211,7 @@ class Kernel:
 
     def _backfill(self, queue: JobQueue, head: Job, budget: int, now: int) -> int:
         """Starts jobs behind the head that do not delay it. Jobs of one shape are considered once."""
-        if len(queue.demand) < 2:
+        if len(queue.demand) + len(queue.on_demand) < 2:
             return budget
         reservation: Reservation | None = None
         reserved = False
