@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 
 import batchyard
-from benchmarks import memory, packing, simulation, start_latency, submission, throughput
+from benchmarks import fairness, memory, packing, scheduling_pass, simulation, start_latency, submission, throughput
 from benchmarks.measures import Result
 from benchmarks.report import WIDTH, Report, machine, print_result, write_json
 from benchmarks.sizes import FULL, QUICK, Sizes
@@ -30,6 +30,8 @@ BENCHMARKS: dict[str, Callable[[Path, Sizes], Result]] = {
     "memory": memory.measure,
     "packing": packing.measure,
     "simulation": simulation.measure,
+    "fairness": fairness.measure,
+    "scheduling_pass": scheduling_pass.measure,
 }
 CORES = 2
 """All that is measured runs on so many cores, and the peers with it."""

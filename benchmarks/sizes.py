@@ -29,6 +29,13 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     packing_rooms: tuple[int, int] = (10, 10_000)
     """Instances among which the best is looked for."""
 
+    fairness_seconds: int = 3600
+    pass_jobs: tuple[int, int, int] = (10_000, 100_000, 1_000_000)
+    """RUNNABLE when a scheduling pass is measured."""
+    pass_instances: tuple[int, int, int] = (10, 1_000, 10_000)
+    pass_shapes: tuple[int, int, int] = (1, 10, 100)
+    pass_rounds: int = 20
+
 
 FULL = Sizes()
 
@@ -48,5 +55,10 @@ QUICK = Sizes(
     packing_workloads=2,
     packing_jobs=60,
     packing_rooms=(2, 20),
+    fairness_seconds=120,
+    pass_jobs=(200, 400, 800),
+    pass_instances=(2, 4, 8),
+    pass_shapes=(1, 2, 4),
+    pass_rounds=2,
 )
 """Whether everything still works; the numbers mean nothing."""

@@ -22,6 +22,16 @@ PACKED = (
     "first_fit",
 )
 
+FAIR = {
+    "sizes": "A B",
+    "eightfold": "A B",
+    "prefix": "UserA1 UserA2 UserB",
+    "lengths": "A B",
+    "three": "A B C",
+    "newcomer": "A B C",
+    "reservation": "A B C",
+}
+
 KEYS = {
     "throughput": {
         "throughput.batchyard",
@@ -74,10 +84,22 @@ KEYS = {
         for name in ("fifo", "fair_share")
         for what in ("seconds", "job", "memory", "instances")
     },
+    "fairness": {
+        *(f"fairness.{case}.{share}" for case, shares in FAIR.items() for share in shares.split()),
+        "fairness.worst",
+    },
+    "scheduling_pass": {
+        *(f"scheduling_pass.jobs_{many}" for many in ("few", "some", "many")),
+        *(f"scheduling_pass.{what}_few" for what in ("instances", "shapes")),
+        *(f"scheduling_pass.growth_{what}" for what in ("jobs", "instances", "shapes")),
+        "scheduling_pass.instances_many",
+        "scheduling_pass.shapes_some",
+        "scheduling_pass.decisions",
+    },
 }
 
 
-@pytest.mark.parametrize("benchmark", ["throughput", "start_latency", "submission", "memory", "packing", "simulation"])
+@pytest.mark.parametrize("benchmark", [*KEYS])
 def test_every_row_has_a_number(benchmark: str, tmp_path: Path) -> None:
     report_file = tmp_path / "report.json"
     command = [sys.executable, "-m", "benchmarks", "--quick", f"--only={benchmark}", f"--json={report_file}"]

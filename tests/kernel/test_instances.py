@@ -8,6 +8,7 @@ from fleet_story import Fleet
 
 from batchyard.kernel.draining import interrupt
 from batchyard.kernel.instances import ended_by
+from batchyard.kernel.placement import CAPACITY_TAG
 
 
 @pytest.fixture
@@ -318,3 +319,28 @@ class TestSpot:
             lives.append(fleet.now - since)
             fleet.exit("A", 143)
         assert lives[0] == lives[1] != lives[2]
+
+
+def test_an_instance_is_launched_when_a_task_with_a_slice_of_its_own_has_made_room() -> None:
+    fleet = Fleet(vcpus=4)
+    fleet.environment("slices", max_vcpus=4, tags={CAPACITY_TAG: "slices"})
+    fleet.environment("ce", types=["c6i.xlarge"])
+    fleet.queue("s", ["slices"])
+    fleet.queue("q", ["ce"])
+    fleet.submit("A", queue="s", vcpus=1)
+    fleet.submit("B", vcpus=4)
+    fleet.run("A")
+    fleet.ordered("start A#1", "start B#1")
+
+
+def test_desired_vcpus_follow_a_maximum_that_is_raised() -> None:
+    """Of 6 vCPU in use no more than `maxvCpus` are shown."""
+    fleet = Fleet()
+    fleet.environment("ce", types=["c6i.large"], max_vcpus=6)
+    fleet.queue("q", ["ce"])
+    for label in "ABC":
+        fleet.submit(label, vcpus=2)
+    fleet.change_environment("ce", max_vcpus=4)
+    assert fleet.desired() == 4
+    fleet.change_environment("ce", max_vcpus=5)
+    assert fleet.desired() == 5

@@ -205,7 +205,7 @@ class Life:
                 assert job_queue.fair.fair_share.accounts == {}, "a share is active that has had nothing for so long"
 
 
-@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("seed", [*range(12), 21, 23, 38, 90])
 def test_a_life(tmp_path: Path, seed: int) -> None:
     shelf = Shelf(tmp_path / "batchyard.db")
     try:

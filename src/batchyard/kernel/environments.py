@@ -18,7 +18,7 @@ from batchyard.kernel.compute_resources import check_resources, is_fargate
 from batchyard.kernel.draining import drain, replace_instances
 from batchyard.kernel.environment_updates import changed_environment, replaces_instances
 from batchyard.kernel.identifiers import cluster_arn
-from batchyard.kernel.instances import ENVIRONMENT_DELETED, is_replacing, look_after_idle
+from batchyard.kernel.instances import ENVIRONMENT_DELETED, is_replacing, look_after_idle, show_vcpus
 from batchyard.kernel.named_resources import check_deletable, check_new_name, find, to_be_changed
 from batchyard.kernel.placement import used_in
 from batchyard.kernel.records import ComputeEnvironment
@@ -118,6 +118,7 @@ def update_environment(
     if replaces:
         replace_instances(state, environment, now)
     look_after_idle(state, environment, now)
+    show_vcpus(state, environment)
     environment.due = now + 1
     save_environment(state, changed)
     lifecycle.reconsider_all(state)  # The new limits hold from now on, for those that were set aside too.

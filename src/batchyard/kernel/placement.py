@@ -206,6 +206,8 @@ def _vacate(state: State, instance: Instance, job: Job, now: int) -> None:
         instance.moved_at = now
         instance.stands_still = False
         advance_line(state, instance)
+        if any(each.lacks_room for each in state.environments.values()):
+            state.scaling_due = True  # There is more room on the machine.
         return
     environment = state.environments.get(instance.detail.environment)
     if environment is not None and instances.takes_tasks(instance):

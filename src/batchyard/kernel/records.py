@@ -17,7 +17,7 @@ from batchyard.kernel.identifiers import task_id_of
 from batchyard.kernel.ordering.fair_share import FairShare
 from batchyard.kernel.resources import NOTHING as NOTHING
 from batchyard.kernel.resources import Resources as Resources
-from batchyard.kernel.scaling.plans import Unmet
+from batchyard.kernel.scaling.plans import Obstacle, Unmet
 from batchyard.kernel.scaling.rooms import Rooms
 from batchyard.kernel.terms import NO_TERMS, JobTerms, QueueTerms, queue_terms
 from batchyard.shapes import batch as shapes
@@ -160,6 +160,11 @@ class ComputeEnvironment(msgspec.Struct, kw_only=True):
     @property
     def available(self) -> bool:
         return self.detail.state == "ENABLED" and self.detail.status in ("VALID", "UPDATING")
+
+    @property
+    def lacks_room(self) -> bool:
+        """When instances were last to be launched, no machine had room for one."""
+        return any(each.obstacle is Obstacle.NO_ROOM for each in self.unmet.values())
 
     @property
     def max_milli_vcpus(self) -> int:
