@@ -161,3 +161,13 @@ def test_an_array_stands_in_its_share_once(size: int) -> None:
     started(story)
     story.run("busy")
     assert started(story) == ["A1:0", "B1", "A1:1", "B2"]
+
+
+def test_who_is_held_back_says_nothing_of_a_newcomer() -> None:
+    """A and B may have no more for what is reserved; C has nothing yet, and its first job starts."""
+    story = fair_story(policy(reservation=90), vcpus=8)
+    submit(story, ["A1", "B1"])
+    submit(story, ["A2", "B2"])
+    started(story)
+    submit(story, ["C1"])
+    assert started(story) == ["C1"]

@@ -34,7 +34,7 @@ from batchyard.kernel.placement import find_place
 from batchyard.kernel.queues import complete_queues, queues_due
 from batchyard.kernel.quota_shares import complete_quota_shares, quota_shares_due
 from batchyard.kernel.records import FairShareLines, HeadWait, Instance, Job, JobQueue, Resources, Status
-from batchyard.kernel.reservations import Reservation, find_place_beside, reserve
+from batchyard.kernel.reservations import Reservation, asks_for_no_less, find_place_beside, reserve
 from batchyard.kernel.service_environments import complete_service_environments, service_environments_due
 from batchyard.kernel.service_placement import find_gang
 from batchyard.kernel.state import Settings, State
@@ -233,11 +233,15 @@ class Kernel:
         keeps its room, as the head of a FIFO queue does."""
         waits: Job | None = None
         reservation: Reservation | None = None
+        refused: list[Job] = []
         for job in fair_share_lines.candidates(fair, now):
             line = fair.of(job.share or "")
             if budget == 0 or caps.is_share_full(job) or lines.stand_in_line(self.state, line):
                 continue
-            if fair_share_lines.is_held_back(self.state, queue, job):
+            if any(asks_for_no_less(job, other) for other in refused):
+                continue
+            held_back = fair_share_lines.is_held_back(self.state, queue, job)
+            if held_back:
                 begun = None
             elif waits is None:
                 begun = self._start(job, now)
@@ -257,6 +261,8 @@ class Kernel:
                 self._show_reason(job, never, now)
             elif waits is None:
                 waits, reservation = job, reserve(self.state, job, now)
+            elif not held_back and job.consumables is None:
+                refused.append(job)
         if waits is not None:
             self._hold_head(queue, waits, now)
         elif budget:

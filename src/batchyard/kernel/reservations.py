@@ -194,6 +194,14 @@ def find_place_beside(state: State, job: Job, reservation: Reservation | None, n
     return None
 
 
+def asks_for_no_less(job: Job, other: Job) -> bool:
+    """Whether there is no place beside the one with the reservation for a job if there is none for the other."""
+    if job.service is not None or job.kind is not other.kind or job.on_demand != other.on_demand:
+        return False
+    lasts_no_less = job.timeout is None or (other.timeout is not None and job.timeout >= other.timeout)
+    return lasts_no_less and other.resources.fits(job.resources)
+
+
 def _find_place_without(
     state: State, job: Job, environment: ComputeEnvironment, going: tuple[str, ...]
 ) -> Place | None:
