@@ -176,7 +176,8 @@ class Model:
         place = self._place(job, unit)
         assert place == environment, f"{name} was put into {environment}, its place is {place}"
         for other in self._before(job, unit):
-            assert self._never_fits(*other), f"{name} was started before {other[1].name}"
+            could = not self._never_fits(*other) and self._place(*other) is not None
+            assert not could, f"{name} was started before {other[1].name}, which had a place"
         unit.begun = attempt
         unit.turn = unit.turn or self._next_turn()
         unit.status, unit.environment, unit.reason = "STARTING", environment, None

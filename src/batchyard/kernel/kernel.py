@@ -12,7 +12,7 @@ from __future__ import annotations
 from heapq import heapify, heappop
 from typing import Any
 
-from batchyard.kernel import autoscaling, caps, gangs, lifecycle, quota_placement, waiting
+from batchyard.kernel import autoscaling, caps, gangs, lifecycle, queue_preemption, quota_placement, waiting
 from batchyard.kernel.backoff import wake
 from batchyard.kernel.blocked import block, unblock
 from batchyard.kernel.commands import Command
@@ -118,12 +118,15 @@ class Kernel:
         while budget and state.scaling_due:
             autoscaling.scale(state, now)
             budget = self._place_all(budget, now)
+        if budget and state.claims:
+            queue_preemption.preempt(state)
         self._explain_newcomers()
         self._unfinished_round = budget == 0 or end_blocked(state, now) or state.scaling_due
         lifecycle.settle(state, now)
 
     def _place_all(self, budget: int, now: int) -> int:
         """Starts jobs, queue by queue. Returns what is left of the round's budget."""
+        self.state.claims.clear()
         for queue in sorted(self.state.queues.values(), key=lambda queue: -(queue.detail.priority or 0)):
             budget = self._serve(queue, budget, now)
         return budget
@@ -203,6 +206,7 @@ class Kernel:
             never = waiting.never_fits(self.state, job)
             if never is None:
                 self._hold_head(queue, job, now)
+                queue_preemption.claim(self.state, job, now)
                 return self._backfill(queue, job, budget, now)
             fifo.set_aside(queue)
             lines.call(self.state, queue, job)
@@ -265,13 +269,20 @@ class Kernel:
                 refused.append(job)
         if waits is not None:
             self._hold_head(queue, waits, now)
+            queue_preemption.claim(self.state, waits, now)
         elif budget:
             queue.wait = None
         return budget
 
     def _start_beside(self, job: Job, reservation: Reservation | None, now: int) -> Job | None:
         """Begins an attempt of a job that does not delay the one with the reservation."""
-        place = None if lines.lacks_anything(self.state, job) else find_place_beside(self.state, job, reservation, now)
+        if lines.lacks_anything(self.state, job):
+            return None
+        claims = queue_preemption.claims_before(self.state, job.queue)
+        if claims:
+            place = queue_preemption.find_place_behind(self.state, job, claims, reservation, now)
+        else:
+            place = find_place_beside(self.state, job, reservation, now)
         if place is None:
             return None
         unblock(job)
@@ -330,6 +341,8 @@ class Kernel:
                 unblock(job)
                 gangs.start(self.state, job, job.service, gang, now)
             return job if gang is not None else None
+        if queue_preemption.claims_before(self.state, job.queue):
+            return self._start_beside(job, None, now)
         place = find_place(self.state, job)
         if place is None and autoscaling.let_idle_go(self.state, job, now):
             place = find_place(self.state, job)

@@ -14,6 +14,7 @@ from batchyard.kernel.commands import CreateJobQueue, DeleteJobQueue, UpdateJobQ
 from batchyard.kernel.compute_resources import architectures_of
 from batchyard.kernel.environments import find_environment
 from batchyard.kernel.named_resources import check_deletable, check_new_name, find, to_be_changed
+from batchyard.kernel.queue_preemption import check_preemption
 from batchyard.kernel.quota_shares import forget_shares
 from batchyard.kernel.records import ComputeEnvironment, JobQueue
 from batchyard.kernel.refusal import Refusal
@@ -54,6 +55,7 @@ def create_queue(state: State, command: CreateJobQueue, now: int) -> shapes.Crea
             f"A job queue with these compute environments has the type {_type_of(state, order)}, not {request.job_queue_type}"
         )
     check_time_limits(request.job_state_time_limit_actions, service=bool(service_order), quota=quota)
+    check_preemption(request.tags, service=bool(service_order), quota=quota)
     detail = shapes.JobQueueDetail(
         job_queue_name=name,
         job_queue_arn=state.settings.account.arn(f"{KIND}/{name}"),

@@ -685,3 +685,25 @@ class Job(msgspec.Struct, kw_only=True):
         """No further attempt is wanted."""
         parent = self.parent
         return parent is not None and parent.array is not None and parent.array.closed
+
+
+class Reservation(msgspec.Struct):
+    """What is kept for a job."""
+
+    resources: Resources
+    environment: ComputeEnvironment
+    instance: Instance | None
+    """None: it has yet to be launched."""
+    at: int | None = None
+    """The reserved start; None: nobody knows."""
+    beside: Resources | None = None
+    """What others may have of the instance at that time; None: nothing."""
+    going: tuple[str, ...] = ()
+    """Ids of the instances that are to make way for its launch."""
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """The first job of a queue with strict priority, which does not fit, and what is kept for it: see `queue_preemption.py`."""
+
+    job: Job
+    reservation: Reservation

@@ -15,10 +15,8 @@ from __future__ import annotations
 
 from itertools import islice
 
-import msgspec
-
 from batchyard.catalogue import InstanceType
-from batchyard.kernel import instances
+from batchyard.kernel import instances, lifecycle
 from batchyard.kernel.placement import (
     Capacity,
     Place,
@@ -29,27 +27,13 @@ from batchyard.kernel.placement import (
     places_in,
 )
 from batchyard.kernel.records import ComputeEnvironment, Instance, Job
+from batchyard.kernel.records import Reservation as Reservation
 from batchyard.kernel.resources import NOTHING, Resources
 from batchyard.kernel.state import State
 from batchyard.kernel.suitability import hostable_types
 
 LOOKED_AT = 100
 """Instances of an environment that are considered for a reservation."""
-
-
-class Reservation(msgspec.Struct):
-    """What is kept for a job."""
-
-    resources: Resources
-    environment: ComputeEnvironment
-    instance: Instance | None
-    """None: it has yet to be launched."""
-    at: int | None = None
-    """The reserved start; None: nobody knows."""
-    beside: Resources | None = None
-    """What others may have of the instance at that time; None: nothing."""
-    going: tuple[str, ...] = ()
-    """Ids of the instances that are to make way for its launch."""
 
 
 def reserve(state: State, job: Job, now: int) -> Reservation | None:
@@ -160,12 +144,18 @@ def _beside_all(
 
 
 def _limited(job: Job) -> bool:
-    return job.timeout is not None
+    return job.timeout is not None or _is_ending(job)
+
+
+def _is_ending(job: Job) -> bool:
+    return job.task is not None and job.task.is_to_end
 
 
 def _sure_end(state: State, job: Job, now: int) -> int:
     """When an attempt has ended at the latest: its time limit, and the grace. One that has not begun yet counts as beginning now:
     if it counted for ever, those who have passed the job would seem to delay it, and others would pass, too."""
+    if _is_ending(job):
+        return now + round(1000 * lifecycle.stop_grace(state, job))
     return (job.started_at or now) + 1000 * (job.timeout or 0) + round(1000 * state.settings.stop_grace_seconds)
 
 
@@ -184,13 +174,12 @@ def find_place_beside(state: State, job: Job, reservation: Reservation | None, n
         return None
     if not job.resources.fits(_within(instance.room, allowance_of(state, environment, instance))):
         return None
-    lasts = 1000 * job.timeout + round(1000 * state.settings.stop_grace_seconds) if job.timeout is not None else None
-    ends_before = reservation.at is not None and lasts is not None and now + lasts <= reservation.at
-    if ends_before:
-        return Place(environment, instance)
+    there = _first_place_on(state, job, instance) or Place(environment, instance)
+    if ends_before(state, job, reservation, now):
+        return there
     if reservation.beside is not None and job.resources.fits(reservation.beside):
         reservation.beside -= job.resources
-        return Place(environment, instance)
+        return there
     return None
 
 
@@ -200,6 +189,19 @@ def asks_for_no_less(job: Job, other: Job) -> bool:
         return False
     lasts_no_less = job.timeout is None or (other.timeout is not None and job.timeout >= other.timeout)
     return lasts_no_less and other.resources.fits(job.resources)
+
+
+def _first_place_on(state: State, job: Job, instance: Instance) -> Place | None:
+    """Where it would go were nothing kept, if that is on this instance: several environments may share a machine."""
+    place = _not_ahead(find_place(state, job))
+    return place if place is not None and place.instance is instance else None
+
+
+def ends_before(state: State, job: Job, reservation: Reservation, now: int) -> bool:
+    """Whether a job that starts now has ended by the reserved start."""
+    if reservation.at is None or job.timeout is None:
+        return False
+    return now + 1000 * job.timeout + round(1000 * state.settings.stop_grace_seconds) <= reservation.at
 
 
 def _find_place_without(

@@ -11,6 +11,7 @@ from batchyard.catalogue import Catalogue, load
 from batchyard.kernel.effects import Effects, Transition
 from batchyard.kernel.identifiers import Account, split_child
 from batchyard.kernel.records import (
+    Claim,
     ComputeEnvironment,
     ConsumableResource,
     Instance,
@@ -115,6 +116,8 @@ class State(msgspec.Struct, kw_only=True):
     ended: dict[str, tuple[Status, bytes | None]] = msgspec.field(default_factory=dict)
     """Jobs that have left since the effects were last taken: status, and for an array the states of its children. The store
     does not know them as finished yet, so a job submitted in the same round finds them here."""
+    claims: list[Claim] = msgspec.field(default_factory=list)
+    """Of queues with strict priority, in descending order, as of the last time that jobs were placed."""
     newcomers: list[tuple[Job, Transition]] = msgspec.field(default_factory=list)
     """Jobs that became RUNNABLE since the last step, with the line of history that shall say why they wait."""
     put_off: list[tuple[int, int, Job]] = msgspec.field(default_factory=list)

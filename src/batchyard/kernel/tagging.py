@@ -14,6 +14,7 @@ from batchyard.kernel import (
     definition_registry,
     environments,
     lifecycle,
+    queue_preemption,
     queues,
     quota_shares,
     scheduling_policies,
@@ -47,7 +48,10 @@ def change_tags(state: State, command: ChangeTags, _now: int) -> None:
     found = _resource(state, command.arn)
     if found is not None:
         kind, name, detail = found
-        detail.tags = _changed_tags(detail.tags, command, _OWN_TAGS.get(kind, {}))
+        changed = _changed_tags(detail.tags, command, _OWN_TAGS.get(kind, {}))
+        if kind == queues.KIND:
+            _check_queue(state, state.queues[name], command.add)
+        detail.tags = changed
         assert isinstance(detail, msgspec.Struct)
         state.effects.resources[kind, name] = detail
         if kind == queues.KIND:
@@ -72,6 +76,12 @@ def _follow_job(state: State, arn: str, tags: dict[str, str]) -> None:
         state.count_waiting(each, count)
     state.save(job)
     caps.recount(state, job.queue)
+
+
+def _check_queue(state: State, queue: JobQueue, added: Mapping[str, str]) -> None:
+    policy = scheduling_policies.policy_of(state, queue)
+    quota = policy is not None and policy.quota_share_policy is not None
+    queue_preemption.check_preemption(added, service=queue.is_service, quota=quota)
 
 
 def _follow_queue(state: State, queue: JobQueue) -> None:

@@ -16,8 +16,9 @@ from batchyard.kernel.consumable_resources import lacks
 from batchyard.kernel.instances import takes_tasks
 from batchyard.kernel.ordering import fair_share_lines, fifo, lines, share_lines
 from batchyard.kernel.ordering.fair_share import FairShare
-from batchyard.kernel.placement import Capacity, capacity_of, environments_for, slices_of
+from batchyard.kernel.placement import Capacity, capacity_of, environments_for, find_place, slices_of
 from batchyard.kernel.records import (
+    Claim,
     ComputeEnvironment,
     Ending,
     Instance,
@@ -156,10 +157,20 @@ def head_reason(state: State, queue: JobQueue, job: Job, subject: str = "It") ->
     """Why the job whose turn it is (`subject` names it in the sentence) can't start now, though it could at another time."""
     if caps.is_full(queue):
         return Reason(caps.why_full(queue), kind=CAP)
+    claim = _kept_for(state, job)
+    if claim is not None:
+        first = f"job {claim.job.id} of job queue {claim.job.queue.name}, which has a higher priority"
+        return Reason(f"{subject} needs {job.resources}; what is free is kept for {first}.", kind="KEPT")
     reason = _no_room(state, queue, job, subject)
     if reason.code is None and job.quota_share is not None:
         return Reason(quota_placement.why_not_now(state, job, subject, reason.text))
     return reason
+
+
+def _kept_for(state: State, job: Job) -> Claim | None:
+    """The claim of another queue on the room that there would be for the job."""
+    claims = [each for each in state.claims if (each.job.queue.detail.priority or 0) > (job.queue.detail.priority or 0)]
+    return claims[0] if claims and find_place(state, job) is not None else None
 
 
 def _no_room(state: State, queue: JobQueue, job: Job, subject: str) -> Reason:
