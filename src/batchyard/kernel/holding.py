@@ -100,6 +100,8 @@ def _with_record(state: State, job: Job, index: int | None) -> Job:
     if index is None:
         return job
     child = arrays.child_of(job, index, state.take_seq())
+    if child.held is not None:
+        child.status_reason = HELD + child.held
     fifo.enqueue(child.queue, child)
     return child
 
@@ -119,7 +121,10 @@ def _count(state: State, job: Job, sign: int) -> None:
 
 
 def _line_up(job: Job) -> None:
-    ready = job.status is Status.RUNNABLE if job.array is None else arrays.next_ready(job.array) is not None
+    if job.array is None:
+        ready = job.status is Status.RUNNABLE
+    else:
+        ready = job.open_dependencies == 0 and arrays.next_ready(job.array) is not None
     if ready:
         fifo.enqueue(job.queue, job)
 
