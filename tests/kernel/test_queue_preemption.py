@@ -36,6 +36,7 @@ def test_a_job_of_a_lower_queue_makes_way_and_waits_again_in_front(story: Story)
     story.ordered("start A#1", "stop A#1 30")
     assert story.reason("A") == f"PREEMPTION_IN_PROGRESS: {REASON}"
     assert story.why("A").text == f"Is being preempted: {REASON}."
+    assert story.why("U").text.endswith(" 1 job of a queue with a lower priority makes way.")
     story.exit("A", 143)
     assert (story.status("A"), story.reason("A")) == ("RUNNABLE", REASON)
     story.run("U")

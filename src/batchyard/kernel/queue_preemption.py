@@ -93,11 +93,20 @@ def _may_pass(state: State, job: Job, place: Place, kept: Reservation, now: int)
 def preempt(state: State) -> None:
     """Stops whoever has to make way for a claim."""
     for each in state.claims:
-        name = each.job.queue.name
-        reason = f"Preempted by a job of job queue {name}, which has a higher priority"
+        reason = _reason(each.job.queue)
         for victim in victims_for(state, each.job):
             victim.status_reason = IN_PROGRESS + reason
             lifecycle.stop(state, victim, Ending.PREEMPTED, reason)
+
+
+def being_stopped_for(state: State, queue: JobQueue) -> int:
+    """How many attempts are being stopped for the jobs of a queue."""
+    reason = _reason(queue)
+    return sum(job.task is not None and job.task.ending_reason == reason for job in state.tasks.values())
+
+
+def _reason(queue: JobQueue) -> str:
+    return f"Preempted by a job of job queue {queue.name}, which has a higher priority"
 
 
 class _Trial(msgspec.Struct):

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from batchyard.kernel import arrays, backoff, caps, quota_placement, service_placement
+from batchyard.kernel import arrays, backoff, caps, queue_preemption, quota_placement, service_placement
 from batchyard.kernel.consumable_resources import lacks
 from batchyard.kernel.instances import takes_tasks
 from batchyard.kernel.ordering import fair_share_lines, fifo, lines, share_lines
@@ -162,6 +162,15 @@ def head_reason(state: State, queue: JobQueue, job: Job, subject: str = "It") ->
         first = f"job {claim.job.id} of job queue {claim.job.queue.name}, which has a higher priority"
         return Reason(f"{subject} needs {job.resources}; what is free is kept for {first}.", kind="KEPT")
     reason = _no_room(state, queue, job, subject)
+    stopping = queue_preemption.being_stopped_for(state, queue) if queue.terms.preempts else 0
+    if stopping:
+        one = stopping == 1
+        who = (
+            "1 job of a queue with a lower priority makes"
+            if one
+            else f"{stopping} jobs of queues with a lower priority make"
+        )
+        return msgspec.structs.replace(reason, text=f"{reason.text} {who} way.")
     if reason.code is None and job.quota_share is not None:
         return Reason(quota_placement.why_not_now(state, job, subject, reason.text))
     return reason

@@ -9,6 +9,7 @@ priority of the queue, and among equals by the time of submission. The rule is o
 
 from __future__ import annotations
 
+from batchyard.kernel import caps
 from batchyard.kernel.draining import drain
 from batchyard.kernel.ordering import fair_share_lines, fifo, share_lines
 from batchyard.kernel.placement import environments_of
@@ -26,7 +27,8 @@ def first_of(state: State, queue: JobQueue) -> Job | None:
     """The job of a queue whose turn it is."""
     if queue.fair is not None:
         candidates = fair_share_lines.candidates(queue.fair, state.now)
-        return next((job for job in candidates if not fair_share_lines.is_held_back(state, queue, job)), None)
+        able = (job for job in candidates if not caps.is_share_full(job))
+        return next((job for job in able if not fair_share_lines.is_held_back(state, queue, job)), None)
     if queue.quota_shares:
         heads = (share_lines.head(share) for share in queue.quota_shares.values())
         return min((job for job in heads if job is not None), key=fifo.place, default=None)
@@ -34,8 +36,8 @@ def first_of(state: State, queue: JobQueue) -> Job | None:
 
 
 def claim_of(state: State, queue: JobQueue) -> Claim | None:
-    """The claim of what waits in a queue; None when nothing does."""
-    job = first_of(state, queue)
+    """The claim of what waits in a queue; None when nothing does, or a cap keeps it waiting."""
+    job = first_of(state, queue) if not caps.is_full(queue) else None
     return (-(queue.detail.priority or 0), job.seq) if job is not None else None
 
 
