@@ -16,7 +16,7 @@ from uuid import uuid4
 from batchyard.installation import load_installation
 from batchyard.kernel.commands import SubmitJob
 from batchyard.kernel.kernel import Kernel
-from batchyard.kernel.records import Resources
+from batchyard.kernel.resources import Resources
 from batchyard.kernel.state import Settings
 from batchyard.kernel.stored import restore
 from batchyard.shapes import batch as shapes

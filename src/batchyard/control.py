@@ -30,8 +30,9 @@ from batchyard.kernel.environment import creates_log_group, environment_of, log_
 from batchyard.kernel.invariants import check_invariants
 from batchyard.kernel.kernel import Kernel
 from batchyard.kernel.messages import Observation, TaskLost
-from batchyard.kernel.records import Job, Kind, Resources, Task
+from batchyard.kernel.records import Job, Kind, Task
 from batchyard.kernel.refusal import Refusal
+from batchyard.kernel.resources import Resources
 from batchyard.kernel.state import Settings
 from batchyard.kernel.stored import restore
 from batchyard.shapes import batch as shapes

@@ -33,8 +33,9 @@ from batchyard.kernel.identifiers import Account, split_child
 from batchyard.kernel.invariants import check_invariants
 from batchyard.kernel.kernel import Kernel
 from batchyard.kernel.messages import Observation, TaskExited, TaskLost, TaskRecalled, TaskStarted, TaskUnknown
-from batchyard.kernel.records import Job, Resources, Status
+from batchyard.kernel.records import Job, Status
 from batchyard.kernel.refusal import Refusal
+from batchyard.kernel.resources import Resources
 from batchyard.kernel.state import Settings
 from batchyard.kernel.stored import Snapshot, restore
 from batchyard.kernel.waiting import Reason, explain

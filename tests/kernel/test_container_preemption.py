@@ -12,7 +12,7 @@ from test_consumable_resources import creation, figures, needs
 from batchyard.kernel.identifiers import task_arn
 from batchyard.kernel.ordering.quota_share import Claim, Ledger, Share, cross_share_victims, next_to_start
 from batchyard.kernel.ordering.rooms import Rooms, Slot, Wanted
-from batchyard.kernel.records import Resources
+from batchyard.kernel.resources import Resources
 from batchyard.store.store import Store
 
 IN_PROGRESS = "PREEMPTION_IN_PROGRESS: "

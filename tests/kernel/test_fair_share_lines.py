@@ -16,7 +16,8 @@ from batchyard.kernel import arrays
 from batchyard.kernel.ordering import fair_share_lines, fifo
 from batchyard.kernel.ordering.fair_share import FairShare, policy_from
 from batchyard.kernel.ordering.fair_share_lines import Turn
-from batchyard.kernel.records import FairShareLines, Job, JobQueue, Resources, ServiceRequest, ShareLine, Status
+from batchyard.kernel.records import FairShareLines, Job, JobQueue, ServiceRequest, ShareLine, Status
+from batchyard.kernel.resources import Resources
 from batchyard.shapes import batch as shapes
 
 NOON = 1_700_000_000_000

@@ -7,7 +7,7 @@ from definition_forms import Form, beside, group, in_pod, needs, nodes, pod, reg
 from story import Story
 
 from batchyard.kernel.identifiers import split_node
-from batchyard.kernel.records import Resources
+from batchyard.kernel.resources import Resources
 from batchyard.kernel.submission.node_details import node_detail, node_group, node_resources
 from batchyard.shapes import batch as shapes
 

@@ -6,7 +6,7 @@ import pytest
 from story import Story, submission
 
 from batchyard.kernel.ordering import fifo
-from batchyard.kernel.records import Resources
+from batchyard.kernel.resources import Resources
 from batchyard.shapes import batch as shapes
 
 

@@ -15,7 +15,7 @@ from batchyard.kernel.ordering.quota_share import (
     in_share_victims,
 )
 from batchyard.kernel.ordering.rooms import Rooms, Slot, Wanted
-from batchyard.kernel.records import Resources
+from batchyard.kernel.resources import Resources
 from batchyard.kernel.training import training_job_arn, training_job_name
 
 CROSS = "Cross-share preemption triggered to reclaim borrowed capacity"

@@ -7,7 +7,7 @@ from service_story import STOP_GRACE, Training, limits, payload, submission, upd
 from story import Story
 
 from batchyard.kernel.commands import TerminateServiceJob, UpdateServiceJob
-from batchyard.kernel.records import Resources
+from batchyard.kernel.resources import Resources
 from batchyard.kernel.training import instance_resources, training_job_name
 from batchyard.shapes import batch as shapes
 

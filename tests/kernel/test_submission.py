@@ -9,8 +9,8 @@ from story import ACCOUNT, Story, container, submission
 
 from batchyard.kernel.commands import DeregisterJobDefinition
 from batchyard.kernel.parameters import substituted
-from batchyard.kernel.records import Resources
 from batchyard.kernel.refusal import Refusal
+from batchyard.kernel.resources import Resources
 from batchyard.shapes import batch as shapes
 
 ARN = ACCOUNT.arn("job-definition/work")

@@ -10,7 +10,8 @@ import pytest
 from definition_forms import Form, beside, group, in_pod, needs, nodes, pod, register, single, submit, submitting, task
 from story import Story
 
-from batchyard.kernel.records import Kind, Resources
+from batchyard.kernel.records import Kind
+from batchyard.kernel.resources import Resources
 from batchyard.shapes import batch as shapes
 
 PAIR = [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]

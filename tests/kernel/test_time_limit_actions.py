@@ -15,7 +15,8 @@ from story import NOON, Story
 from batchyard.kernel import time_limits, waiting
 from batchyard.kernel.blocked import blocking
 from batchyard.kernel.commands import UpdateJobQueue
-from batchyard.kernel.records import Blocked, Job, JobQueue, Resources
+from batchyard.kernel.records import Blocked, Job, JobQueue
+from batchyard.kernel.resources import Resources
 from batchyard.kernel.state import State
 from batchyard.kernel.waiting import explain
 from batchyard.shapes import batch as shapes

@@ -12,7 +12,8 @@ from sqlalchemy import text
 from story import Story
 
 from batchyard.kernel.commands import UpdateJobQueue
-from batchyard.kernel.records import Blocked, Job, Resources, Status
+from batchyard.kernel.records import Blocked, Job, Status
+from batchyard.kernel.resources import Resources
 from batchyard.kernel.stored import restore
 from batchyard.shapes import batch as shapes
 

@@ -16,7 +16,8 @@ from quota_story import sharing
 from shelf import Shelf
 from test_consumable_resources import creation, needs, update
 
-from batchyard.kernel.records import Ending, Job, Resources, Status
+from batchyard.kernel.records import Ending, Job, Status
+from batchyard.kernel.resources import Resources
 
 VCPUS, MEMORY = 6, 4096
 SHARES = ("a", "b", "c")

@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from batchyard.kernel.records import Job, JobQueue, Requirement, Resources
+from batchyard.kernel.records import Job, JobQueue, Requirement
+from batchyard.kernel.resources import Resources
 from batchyard.kernel.state import State
 from batchyard.kernel.terms import NO_TERMS
 

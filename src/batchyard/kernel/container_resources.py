@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
-from batchyard.kernel.records import NOTHING, Resources
 from batchyard.kernel.refusal import Refusal
+from batchyard.kernel.resources import NOTHING, Resources
 from batchyard.shapes import batch as shapes
 
 _WHOLE = re.compile(r"[0-9]{1,9}\Z")

@@ -14,7 +14,8 @@ from math import ceil
 import msgspec
 
 from batchyard.kernel.placement import environments_for, environments_of, is_spot
-from batchyard.kernel.records import ComputeEnvironment, Ending, Job, Resources, Task
+from batchyard.kernel.records import ComputeEnvironment, Ending, Job, Task
+from batchyard.kernel.resources import Resources
 from batchyard.kernel.retries import AttemptEnd
 from batchyard.kernel.state import State
 from batchyard.kernel.suitability import verdict

@@ -7,17 +7,16 @@ from collections import Counter
 from batchyard.kernel import arrays, caps
 from batchyard.kernel.ordering import fair_share_lines, fifo, lines
 from batchyard.kernel.records import (
-    NOTHING,
     Array,
     Instance,
     InstanceDetail,
     Job,
     JobQueue,
     QuotaShare,
-    Resources,
     ShareLine,
     Status,
 )
+from batchyard.kernel.resources import NOTHING, Resources
 from batchyard.kernel.scheduling_policies import policy_of
 from batchyard.kernel.service_placement import used_in
 from batchyard.kernel.state import State

@@ -33,8 +33,9 @@ from batchyard.kernel.ordering import fair_share_lines, fifo, lines, share_lines
 from batchyard.kernel.placement import find_place
 from batchyard.kernel.queues import complete_queues, queues_due
 from batchyard.kernel.quota_shares import complete_quota_shares, quota_shares_due
-from batchyard.kernel.records import FairShareLines, HeadWait, Instance, Job, JobQueue, Resources, Status
+from batchyard.kernel.records import FairShareLines, HeadWait, Instance, Job, JobQueue, Status
 from batchyard.kernel.reservations import Reservation, asks_for_no_less, find_place_beside, reserve
+from batchyard.kernel.resources import Resources
 from batchyard.kernel.service_environments import complete_service_environments, service_environments_due
 from batchyard.kernel.service_placement import find_gang
 from batchyard.kernel.state import Settings, State

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 import msgspec
 
 from batchyard.kernel import instances
-from batchyard.kernel.records import NOTHING, ComputeEnvironment, Instance, Job, JobQueue, Kind, Resources
+from batchyard.kernel.records import ComputeEnvironment, Instance, Job, JobQueue, Kind
+from batchyard.kernel.resources import NOTHING, Resources
 from batchyard.kernel.state import State
 
 CAPACITY_TAG = "batchyard:capacity"

@@ -15,8 +15,7 @@ import msgspec
 from batchyard.catalogue import InstanceType
 from batchyard.kernel.identifiers import task_id_of
 from batchyard.kernel.ordering.fair_share import FairShare
-from batchyard.kernel.resources import NOTHING as NOTHING
-from batchyard.kernel.resources import Resources as Resources
+from batchyard.kernel.resources import NOTHING, Resources
 from batchyard.kernel.scaling.plans import Obstacle, Unmet
 from batchyard.kernel.scaling.rooms import Rooms
 from batchyard.kernel.terms import NO_TERMS, JobTerms, QueueTerms, queue_terms

@@ -20,8 +20,9 @@ from batchyard.kernel.job_requests import check_reason
 from batchyard.kernel.ordering import fifo, share_lines
 from batchyard.kernel.queues import find_queue
 from batchyard.kernel.quota_shares import check_quota_share
-from batchyard.kernel.records import Job, JobQueue, Kind, Resources, ServiceRequest
+from batchyard.kernel.records import Job, JobQueue, Kind, ServiceRequest
 from batchyard.kernel.refusal import Refusal
+from batchyard.kernel.resources import Resources
 from batchyard.kernel.retries import check_attempts
 from batchyard.kernel.scheduling_policies import check_share_identifier, policy_of
 from batchyard.kernel.state import State

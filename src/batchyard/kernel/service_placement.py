@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
-from batchyard.kernel.records import Instance, Job, JobQueue, Resources, ServiceEnvironment, ServiceRequest
+from batchyard.kernel.records import Instance, Job, JobQueue, ServiceEnvironment, ServiceRequest
+from batchyard.kernel.resources import Resources
 from batchyard.kernel.state import State
 
 NUM_INSTANCES = "NUM_INSTANCES"

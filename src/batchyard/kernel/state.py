@@ -18,10 +18,10 @@ from batchyard.kernel.records import (
     Job,
     JobQueue,
     Kind,
-    Resources,
     ServiceEnvironment,
     Status,
 )
+from batchyard.kernel.resources import Resources
 from batchyard.kernel.submission_tokens import SubmissionToken
 from batchyard.shapes import batch as shapes
 

@@ -32,12 +32,12 @@ from batchyard.kernel.records import (
     Preemptions,
     QuotaShare,
     Requirement,
-    Resources,
     ServiceEnvironment,
     ServiceRequest,
     Status,
     Task,
 )
+from batchyard.kernel.resources import Resources
 from batchyard.kernel.scheduling_policies import follow_policy
 from batchyard.kernel.state import DefinitionFamily, State
 from batchyard.kernel.submission_tokens import SubmissionToken

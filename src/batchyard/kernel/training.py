@@ -15,8 +15,9 @@ from typing import Annotated
 import msgspec
 
 from batchyard.kernel.identifiers import Account
-from batchyard.kernel.records import Job, Resources, ServiceRequest
+from batchyard.kernel.records import Job, ServiceRequest
 from batchyard.kernel.refusal import Refusal
+from batchyard.kernel.resources import Resources
 from batchyard.kernel.retries import TIMED_OUT, AttemptEnd
 from batchyard.shapes import batch as shapes
 

@@ -25,11 +25,11 @@ from batchyard.kernel.records import (
     Job,
     JobQueue,
     Kind,
-    Resources,
     ServiceRequest,
     Status,
     Task,
 )
+from batchyard.kernel.resources import Resources
 from batchyard.kernel.scaling import plans as scaling
 from batchyard.kernel.state import State
 from batchyard.kernel.suitability import Obstacle, verdict

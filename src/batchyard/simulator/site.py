@@ -19,8 +19,8 @@ from batchyard.kernel.commands import (
 from batchyard.kernel.identifiers import Account
 from batchyard.kernel.kernel import Kernel
 from batchyard.kernel.queues import family_of
-from batchyard.kernel.records import Resources
 from batchyard.kernel.refusal import Refusal
+from batchyard.kernel.resources import Resources
 from batchyard.kernel.state import Settings
 from batchyard.shapes import batch as shapes
 from batchyard.simulator.environment_file import EnvironmentFile, Machines

@@ -15,7 +15,8 @@ from sqlalchemy import Connection, and_, case, null, or_, select
 
 from batchyard.kernel.ordering.fair_share import Run
 from batchyard.kernel.ordering.fair_share_lines import amount
-from batchyard.kernel.records import Resources, ServiceRequest, Status
+from batchyard.kernel.records import ServiceRequest, Status
+from batchyard.kernel.resources import Resources
 from batchyard.store.schema import jobs
 
 _UNFINISHED = [int(status) for status in Status if not status.terminal]

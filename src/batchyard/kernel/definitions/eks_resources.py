@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
-from batchyard.kernel.records import NOTHING, Resources
 from batchyard.kernel.refusal import Refusal
+from batchyard.kernel.resources import NOTHING, Resources
 from batchyard.shapes import batch as shapes
 
 CPU, MEMORY, GPU = "cpu", "memory", "nvidia.com/gpu"

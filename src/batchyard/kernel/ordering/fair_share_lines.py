@@ -18,7 +18,8 @@ import msgspec
 
 from batchyard.kernel.arrays import next_ready
 from batchyard.kernel.ordering import fifo
-from batchyard.kernel.records import FairShareLines, Job, JobQueue, Resources, ServiceRequest, ShareLine, Status
+from batchyard.kernel.records import FairShareLines, Job, JobQueue, ServiceRequest, ShareLine, Status
+from batchyard.kernel.resources import Resources
 from batchyard.kernel.state import State
 
 Entry = tuple[int, int, int, Job]

@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 
 from batchyard.kernel.arrays import next_ready
 from batchyard.kernel.caps import requirements
-from batchyard.kernel.records import Job, JobQueue, QuotaShare, Resources, ShareLine, Status
+from batchyard.kernel.records import Job, JobQueue, QuotaShare, ShareLine, Status
+from batchyard.kernel.resources import Resources
 
 Entry = tuple[int, int, Job]
 """Rank, seq, job: what the heaps of a queue hold."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from batchyard.kernel.records import NOTHING, Resources
+from batchyard.kernel.resources import NOTHING, Resources
 
 
 class Slot(msgspec.Struct, frozen=True):

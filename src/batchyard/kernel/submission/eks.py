@@ -12,7 +12,7 @@ import msgspec
 
 from batchyard.kernel.definitions.eks import DEFAULT_NAME, check_pod
 from batchyard.kernel.definitions.eks_resources import pod_resources
-from batchyard.kernel.records import Resources
+from batchyard.kernel.resources import Resources
 from batchyard.kernel.submission.merging import by_name, merged_environment, shown_as
 from batchyard.shapes import batch as shapes
 

@@ -7,7 +7,7 @@ import msgspec
 from batchyard.kernel.container_resources import named_requirements, resources_of, task_resources
 from batchyard.kernel.definitions.eks_resources import pod_resources
 from batchyard.kernel.definitions.node_ranges import parse_range, range_of_each
-from batchyard.kernel.records import Resources
+from batchyard.kernel.resources import Resources
 from batchyard.kernel.submission.ecs import ecs_detail
 from batchyard.kernel.submission.eks import eks_detail
 from batchyard.kernel.submission.merging import shown_as

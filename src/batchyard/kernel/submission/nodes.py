@@ -12,8 +12,8 @@ import msgspec
 from batchyard.kernel.definitions.job_settings import check_consumable_resources
 from batchyard.kernel.definitions.node_ranges import NodeRange, parse_range, range_of_each
 from batchyard.kernel.definitions.nodes import check_groups_agree, check_number_of_nodes
-from batchyard.kernel.records import NOTHING, Resources
 from batchyard.kernel.refusal import Refusal
+from batchyard.kernel.resources import NOTHING, Resources
 from batchyard.kernel.submission.ecs import merged_ecs
 from batchyard.kernel.submission.eks import merged_eks
 from batchyard.kernel.submission.merging import check_kind_of_overrides

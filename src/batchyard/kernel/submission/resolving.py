@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from batchyard.kernel.records import Kind, Resources
+from batchyard.kernel.records import Kind
 from batchyard.kernel.refusal import Refusal
+from batchyard.kernel.resources import Resources
 from batchyard.kernel.submission.ecs import ecs_detail, merged_ecs
 from batchyard.kernel.submission.eks import eks_detail, merged_eks
 from batchyard.kernel.submission.merging import check_kind_of_overrides

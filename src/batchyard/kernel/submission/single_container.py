@@ -9,8 +9,8 @@ import msgspec
 from batchyard.kernel.container_resources import as_requirements, overridden, requirements_of, resources_of
 from batchyard.kernel.definitions.programs import check_command
 from batchyard.kernel.parameters import substituted
-from batchyard.kernel.records import Resources
 from batchyard.kernel.refusal import Refusal
+from batchyard.kernel.resources import Resources
 from batchyard.kernel.submission.merging import merged_environment, overriding_command, shown_as
 from batchyard.shapes import batch as shapes
 
