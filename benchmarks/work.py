@@ -46,6 +46,7 @@ def block_a_queue(connection: Connection) -> str:
             "subnets": ["subnet-1"],
             "securityGroupIds": ["sg-1"],
         },
+        tags={"batchyard:capacity": "slices"},
     )
     _until_valid(connection, "DescribeComputeEnvironments", "computeEnvironments", BLOCKED)
     order = [{"order": 1, "computeEnvironment": BLOCKED}]

@@ -28,7 +28,7 @@ from batchyard.kernel.placement import (
 from batchyard.kernel.records import ComputeEnvironment, Instance, Job, JobQueue
 from batchyard.kernel.resources import NOTHING, Resources
 from batchyard.kernel.scaling.allocation import plan
-from batchyard.kernel.scaling.plans import Demand, Obstacle, Plan
+from batchyard.kernel.scaling.plans import Demand, Obstacle, Plan, Unmet
 from batchyard.kernel.scaling.strategies import places_of
 from batchyard.kernel.state import State
 from batchyard.kernel.suitability import DEFAULT_TYPES, hostable_types, verdict
@@ -51,9 +51,12 @@ class Waiting(msgspec.Struct):
     """They do not start on Spot capacity."""
 
 
-def scale(state: State, now: int) -> None:
-    """Launches what is called for."""
+def scale(state: State, now: int) -> bool:
+    """Launches what is called for. Returns whether anything is different now for those who wait: what there is, or why they
+    wait."""
     state.scaling_due = False
+    launches = state.launches
+    news = False
     for environment in state.environments.values():
         if capacity_of(state, environment) is Capacity.INSTANCES:
             _keep_least(state, environment, now)
@@ -61,7 +64,9 @@ def scale(state: State, now: int) -> None:
     for position in range(MOST_ENVIRONMENTS):
         for environment, entries in _offers(state, waiting, position):
             demands, found = _plan_for_entries(state, environment, entries, now)
-            environment.unmet = {unmet.demand.resources: unmet for unmet in found.unmet}
+            unmet = {unmet.demand.resources: unmet for unmet in found.unmet}
+            news |= _obstacles(unmet) != _obstacles(environment.unmet)
+            environment.unmet = unmet
             held_up = [entry.queue.name for entry in entries if entry.first and _is_kept_for(environment, entry)]
             if held_up:
                 entries = [entry for entry in entries if entry.first or entry.queue.name not in held_up]
@@ -69,6 +74,11 @@ def scale(state: State, now: int) -> None:
             _carry_out(state, environment, found, now)
             _ask_for_room(state, environment, entries, demands, found, now)
             _subtract(entries, demands, found)
+    return news or state.launches != launches or state.scaling_due
+
+
+def _obstacles(unmet: dict[Resources, Unmet]) -> dict[Resources, Obstacle]:
+    return {resources: each.obstacle for resources, each in unmet.items()}
 
 
 def _ask_for_room(

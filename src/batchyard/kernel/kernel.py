@@ -117,8 +117,8 @@ class Kernel:
             self._look_again(queue, now)
         budget = self._place_all(STARTS_A_STEP, now)
         while budget and state.scaling_due:
-            autoscaling.scale(state, now)
-            budget = self._place_all(budget, now)
+            if autoscaling.scale(state, now):
+                budget = self._place_all(budget, now)
         if budget and state.claims:
             queue_preemption.preempt(state)
         self._explain_newcomers()
