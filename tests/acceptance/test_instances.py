@@ -290,9 +290,10 @@ class TestMetadata:
 
     @pytest.fixture
     def address(self, server: ServerProcess, batch: Any, gate: Gate) -> str:
-        """Of the metadata of a Spot instance on which a job runs, as the job sees it."""
+        """Of the metadata of a Spot instance on which a job runs that takes no notice of SIGTERM, as the job sees it."""
         _, queue = fleet_queue(batch, "SPOT")
-        job_id = submit(batch, register(batch, f"echo $AWS_EC2_METADATA_SERVICE_ENDPOINT; {gate.script}"), queue=queue)
+        script = f"trap '' TERM; echo $AWS_EC2_METADATA_SERVICE_ENDPOINT; {gate.script}"
+        job_id = submit(batch, register(batch, script), queue=queue)
         job = reached(batch, job_id, "RUNNING")
         [line] = until(lambda: log_lines(server.client("logs"), job), "the job's log")
         assert line == f"{server.endpoint}/batchyard/metadata/{instance_of(job)}"
