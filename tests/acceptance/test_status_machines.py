@@ -96,8 +96,10 @@ def kinds(batch: Any, server: ServerProcess) -> Iterator[tuple[str, Kind]]:
 
 
 @pytest.mark.parametrize("kind", ["compute environments", "job queues", "service environments", "quota shares"])
-def test_a_client_that_looks_sees_every_status(server: ServerProcess, batch: Any, kind: str) -> None:
-    resources = dict(kinds(batch, server))[kind]
+def test_a_client_that_looks_sees_every_status(new_server: Callable[..., ServerProcess], kind: str) -> None:
+    """On a server with nothing else to do: what is under way is so for a moment only."""
+    server = new_server().start()
+    resources = dict(kinds(server.client("batch"), server))[kind]
     seen: set[str] = set()
 
     def lives() -> bool:
